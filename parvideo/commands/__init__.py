@@ -1,0 +1,1 @@
+"""The subcommands of `parvideo`, one module each; a function signature is its command line."""

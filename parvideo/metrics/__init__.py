@@ -1,0 +1,1 @@
+"""How good generated clips are: I3D features, FVD, KVD, named protocols, reports."""

@@ -1,0 +1,1 @@
+"""Between clips and tokens: causal 3D convolutions, quantizers, losses, discriminators."""

@@ -1,0 +1,1 @@
+"""Training with Lightning: modules, data modules, callbacks. Alone imports lightning."""

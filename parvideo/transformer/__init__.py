@@ -1,0 +1,1 @@
+"""The autoregressive transformer over tokens: rotary positions, attention, cache, blocks, the model."""
