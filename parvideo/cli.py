@@ -1,0 +1,191 @@
+"""The `parvideo` command: one table of commands, each a typed function that is its own command line.
+
+Nothing heavy is imported here: a command's module is imported when that command is called.
+"""
+
+import difflib
+import importlib
+import inspect
+import sys
+import traceback
+import types
+from collections.abc import Callable, Sequence
+from typing import Any, get_args, get_origin
+
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ActionYesNo, ArgumentParser
+
+from parvideo import __version__
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": (
+        "parvideo.commands.demo",
+        "everything, small, in minutes: train, sample, score, and a page to look at",
+    ),
+    "fit": ("parvideo.commands.fit", "train a tokenizer or a generator from YAML configs; resumes by itself"),
+    "tokenize": ("parvideo.commands.tokenize", "turn videos into tokens on disk with a trained tokenizer"),
+    "sample": ("parvideo.commands.sample", "generate clips for class names with a trained generator"),
+    "reconstruct": (
+        "parvideo.commands.reconstruct",
+        "encode and decode videos, side by side, with PSNR and SSIM",
+    ),
+}
+"""Command name -> (module, one line of help). The module's function has the command's name."""
+
+USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
+"""What a wrong argument or file raises: shown as one line. Anything else is ours, and shows its traceback."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command line without the program's name; the process's own if None.
+
+    Returns:
+        The exit status: 0; 2 when the user can put it right; 130 when interrupted; 1 for a defect of ours.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        print(f"parvideo {__version__}")
+        return 0
+    name, rest = words[0], words[1:]
+    try:
+        run_command(name, rest)
+    except USER_ERRORS as error:
+        if debug:
+            traceback.print_exc()
+        print(f"parvideo: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\nparvideo: interrupted. What is finished is kept: run the same command again to go on.",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+def run_command(name: str, arguments: Sequence[str]) -> None:
+    """Import the command's module and call its function with the parsed arguments.
+
+    Raises:
+        ValueError: if there is no such command; the message suggests near names.
+    """
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "see `parvideo --help`"
+        raise ValueError(f"there is no command {name!r}; {hint}")
+    module = importlib.import_module(COMMANDS[name][0])
+    function: Callable[..., Any] = getattr(module, name.replace("-", "_"))
+    if name == "fit":  # its options are those of the classes the configs name, so Lightning parses them
+        function(list(arguments))
+        return
+    positional, options = parse_arguments(name, function, arguments)
+    function(*positional, **options)
+
+
+def parse_arguments(
+    name: str, function: Callable[..., Any], arguments: Sequence[str]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Parse a command line by a function's signature and docstring.
+
+    A positional-only parameter is a positional argument (a list takes one or more), any other an option
+    spelled with dashes; a trailing underscore (``class_``) is dropped; a bool is ``--flip/--no-flip``; an
+    option whose type is a list may be repeated.
+
+    Returns:
+        Positional values and keyword values to call the function with.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    documentation = parse_docstring(function.__doc__ or "")
+    helps = {parameter.arg_name: parameter.description for parameter in documentation.params}
+    description = "\n\n".join(
+        text for text in (documentation.short_description, documentation.long_description) if text
+    )
+    parser = ArgumentParser(prog=f"parvideo {name}", description=description, default_env=False)
+    lists = set()
+    for parameter in signature.parameters.values():
+        help_text = (helps.get(parameter.name) or "").replace("\n", " ")
+        option = parameter.name.rstrip("_").replace("_", "-")
+        kind = parameter.annotation
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            if get_origin(kind) is list:
+                parser.add_argument(option, type=get_args(kind)[0], nargs="+", help=help_text)
+            else:
+                parser.add_argument(option, type=kind, help=help_text)
+        elif kind is bool:
+            action = ActionYesNo(no_prefix="no-")
+            parser.add_argument(f"--{option}", action=action, default=parameter.default, help=help_text)
+        elif parameter.default is parameter.empty:
+            parser.add_argument(f"--{option}", type=kind, required=True, help=help_text)
+        else:
+            parser.add_argument(f"--{option}", type=kind, default=parameter.default, help=help_text)
+        if _takes_list(kind) and parameter.kind is not parameter.POSITIONAL_ONLY:
+            lists.add(f"--{option}")
+    values = parser.parse_args(_spell(arguments, lists)).as_dict()
+    positional, options = [], {}
+    for parameter in signature.parameters.values():
+        value = values[parameter.name.rstrip("_")]
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            positional.append(value)
+        else:
+            options[parameter.name] = value
+    return positional, options
+
+
+def _spell(arguments: Sequence[str], lists: set[str]) -> list[str]:
+    """Dashes for underscores in option names, and `--class A --class B` as jsonargparse appends it."""
+    spelled: list[str] = []
+    pending = ""
+    for word in arguments:
+        if pending:
+            spelled.append(f"{pending}{'' if word.startswith('[') else '+'}={word}")
+            pending = ""
+            continue
+        name, equals, value = word.partition("=")
+        if name.startswith("--"):
+            name = name.replace("_", "-")
+        if name not in lists:
+            spelled.append(name + equals + value)
+        elif equals:
+            spelled.append(f"{name}{'' if value.startswith('[') else '+'}={value}")
+        else:
+            pending = name
+    return [*spelled, pending] if pending else spelled
+
+
+def _takes_list(kind: Any) -> bool:
+    """Whether a type is ``list[...]`` or an optional one."""
+    if isinstance(kind, types.UnionType):
+        return any(_takes_list(member) for member in get_args(kind))
+    return get_origin(kind) is list
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    lines = [
+        f"parvideo {__version__}: parallelized autoregressive video generation (arXiv 2412.15119)",
+        "",
+        "usage: parvideo COMMAND [options]      parvideo COMMAND --help says what it takes",
+        "",
+        *(f"  {name:<{width}}{line}" for name, (_, line) in COMMANDS.items()),
+        "",
+        "  --version shows the version; --debug shows the traceback of an error",
+    ]
+    return "\n".join(lines)
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror or type(error).__name__}: {error.filename}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())
