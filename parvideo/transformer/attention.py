@@ -1,0 +1,141 @@
+"""Attention over an order's slots: one masked function with two kernels, and the layer that uses it."""
+
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from parvideo.transformer.cache import KVCache
+from parvideo.transformer.rotary import rotate
+
+
+class AttentionMask:
+    """A static mask between slots, in the form each kernel wants.
+
+    Args:
+        dense: bool ``[Q, K]``, true where the query slot sees the key slot; at least one per query.
+
+    Attributes:
+        kind: ``full`` if everything is visible, ``causal`` if the mask is exactly lower triangular, else
+            ``dense``. The first two need no mask at all, which is the faster kernel everywhere.
+    """
+
+    def __init__(self, dense: Tensor) -> None:
+        self.dense = dense
+        queries, keys = dense.shape
+        triangle = torch.ones(queries, keys, dtype=torch.bool, device=dense.device).tril()
+        if bool(dense.all()):
+            self.kind = "full"
+        elif queries == keys and torch.equal(dense, triangle):
+            self.kind = "causal"
+        else:
+            self.kind = "dense"
+
+    @cached_property
+    def blocks(self) -> Any:
+        """FlexAttention's block mask: built once, broadcast over batch and heads."""
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        dense = self.dense
+
+        def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            return dense[query, key]
+
+        queries, keys = dense.shape
+        return create_block_mask(visible, None, None, queries, keys, device=str(dense.device))
+
+
+def attend(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: AttentionMask | None, dropout: float = 0.0
+) -> Tensor:
+    """Attention of ``[B, heads, Q, d]`` over ``[B, kv_heads, K, d]``, giving ``[B, heads, Q, d]``.
+
+    Scaled dot products; without a mask every query sees every key. A dense mask goes to FlexAttention on CUDA, which skips the
+    blocks that are invisible, and to SDPA elsewhere (and wherever dropout is asked for, which FlexAttention
+    lacks); the two agree to rounding.
+    """
+    grouped = queries.shape[1] != keys.shape[1]
+    if mask is None or mask.kind == "full":
+        return F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, enable_gqa=grouped)
+    if mask.kind == "causal":
+        return F.scaled_dot_product_attention(
+            queries, keys, values, dropout_p=dropout, is_causal=True, enable_gqa=grouped
+        )
+    if queries.is_cuda and dropout == 0.0:
+        return attend_blocks(queries, keys, values, mask, compiled=True)
+    return F.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=mask.dense, dropout_p=dropout, enable_gqa=grouped
+    )
+
+
+def attend_blocks(
+    queries: Tensor, keys: Tensor, values: Tensor, mask: AttentionMask, compiled: bool
+) -> Tensor:
+    """`attend` by FlexAttention; uncompiled it materialises the scores, which only a test wants."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    kernel = _compiled_flex_attention() if compiled else flex_attention
+    grouped = queries.shape[1] != keys.shape[1]
+    out: Tensor = kernel(queries, keys, values, block_mask=mask.blocks, enable_gqa=grouped)
+    return out
+
+
+_compiled: Any = None
+
+
+def _compiled_flex_attention() -> Any:
+    """FlexAttention compiled once a process; compiling at import would cost everyone seconds."""
+    global _compiled
+    if _compiled is None:
+        from torch.nn.attention.flex_attention import flex_attention
+
+        _compiled = torch.compile(flex_attention)
+    return _compiled
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention with rotary positions, grouped key/value heads and an optional cache.
+
+    Args:
+        dim: width of the residual stream.
+        num_heads: query heads; must divide ``dim``.
+        num_kv_heads: key and value heads; must divide ``num_heads``.
+        qk_norm: normalise queries and keys per head before they turn.
+        dropout: on the attention weights while training.
+        norm_eps: of the query/key norm.
+    """
+
+    def __init__(
+        self, dim: int, num_heads: int, num_kv_heads: int, qk_norm: bool, dropout: float, norm_eps: float
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.num_kv_heads = num_kv_heads
+        self.head_dim = dim // num_heads
+        self.dropout = dropout
+        self.qkv = nn.Linear(dim, (num_heads + 2 * num_kv_heads) * self.head_dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+        self.query_norm = nn.RMSNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
+        self.key_norm = nn.RMSNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
+
+    def forward(
+        self,
+        x: Tensor,
+        rotary: Tensor,
+        mask: AttentionMask | None,
+        cache: KVCache | None = None,
+        layer: int = 0,
+        slots: range | None = None,
+    ) -> Tensor:
+        """Attend from ``x`` ``[B, S, dim]``; with a cache, over all slots up to and with ``slots``."""
+        heads = rearrange(self.qkv(x), "b s (heads d) -> b heads s d", d=self.head_dim)
+        queries, keys, values = heads.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)
+        queries = rotate(self.query_norm(queries), rotary)
+        keys = rotate(self.key_norm(keys), rotary)
+        if cache is not None and slots is not None:
+            keys, values = cache.update(layer, slots, keys, values)
+        attended = attend(queries, keys, values, mask, self.dropout if self.training else 0.0)
+        return self.out(rearrange(attended, "b heads s d -> b s (heads d)"))

@@ -1,0 +1,48 @@
+"""Keys and values of the slots computed so far: made by the sampler, filled by the attention layers."""
+
+import torch
+from torch import Tensor
+
+
+class KVCache:
+    """A static cache for one batch; its size is fixed when it is made.
+
+    It holds ``2 · layers · batch · kv_heads · slots · head_dim`` values; nothing else grows while decoding.
+
+    Args:
+        layers: number of transformer layers.
+        batch: rows, two a clip with guidance.
+        kv_heads: key and value heads of a layer.
+        slots: N, the slots of the order.
+        head_dim: width of a head.
+        dtype: of keys and values.
+        device: where they lie.
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        batch: int,
+        kv_heads: int,
+        slots: int,
+        head_dim: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.keys = torch.zeros(layers, batch, kv_heads, slots, head_dim, dtype=dtype, device=device)
+        self.values = torch.zeros_like(self.keys)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the cache in bytes."""
+        return self.keys.nbytes + self.values.nbytes
+
+    def update(self, layer: int, slots: range, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store keys and values ``[B, kv_heads, S, head_dim]`` of ``slots``; return all up to and with them.
+
+        Returns:
+            keys and values ``[B, kv_heads, slots.stop, head_dim]``, views into the cache.
+        """
+        self.keys[layer, :, :, slots.start : slots.stop] = keys
+        self.values[layer, :, :, slots.start : slots.stop] = values
+        return self.keys[layer, :, :, : slots.stop], self.values[layer, :, :, : slots.stop]

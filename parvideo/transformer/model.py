@@ -1,0 +1,237 @@
+"""The video transformer: an order's slots in, logits of the tokens they predict out."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from parvideo.order import GenerationOrder
+from parvideo.transformer.attention import AttentionMask
+from parvideo.transformer.blocks import TransformerBlock
+from parvideo.transformer.cache import KVCache
+from parvideo.transformer.rotary import SpecialPositions, rotary_table
+
+
+class VideoTransformer(nn.Module):
+    """An autoregressive transformer over the slots of a generation order (LLaMA-style, as in PAR).
+
+    Training and decoding call the same `forward`. Matrices start normal(0, 0.02), the two that write to the
+    residual stream divided by sqrt(2 · layers); norms start at one.
+
+    Args:
+        order: which tokens are generated when; owns mask, positions and what each slot is fed.
+        codebook_size: number of different tokens, V.
+        num_classes: number of classes; label ``num_classes`` is the null class that guidance contrasts with.
+        dim: width of the residual stream.
+        num_layers: number of blocks.
+        num_heads: query heads; must divide ``dim``.
+        num_kv_heads: key and value heads (grouped-query attention); as many as ``num_heads`` if not given.
+        ffn_hidden: width of the feed-forward layer; LLaMA's 8/3 · dim rounded up to a multiple of 256 if
+            not given.
+        qk_norm: normalise queries and keys per head.
+        dropout: on the embeddings and on what each block adds, while training.
+        attention_dropout: on attention weights, while training.
+        rope_base: base of the rotary frequencies.
+        special_positions: positions of class and transition slots, see `rotary_table`.
+        norm_eps: of every RMSNorm.
+        gradient_checkpointing: recompute each block in the backward pass instead of storing it.
+
+    Raises:
+        ValueError: if a size is not positive, or heads do not divide the width.
+    """
+
+    rotary: Tensor
+    source: Tensor
+
+    def __init__(
+        self,
+        order: GenerationOrder,
+        codebook_size: int,
+        num_classes: int,
+        dim: int,
+        num_layers: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        ffn_hidden: int | None = None,
+        qk_norm: bool = False,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        rope_base: float = 10000.0,
+        special_positions: SpecialPositions = "target",
+        norm_eps: float = 1e-5,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        ffn_hidden = 256 * math.ceil(int(8 * dim / 3) / 256) if ffn_hidden is None else ffn_hidden
+        for name, value in [
+            ("codebook_size", codebook_size),
+            ("num_classes", num_classes),
+            ("dim", dim),
+            ("num_layers", num_layers),
+            ("num_heads", num_heads),
+            ("num_kv_heads", num_kv_heads),
+            ("ffn_hidden", ffn_hidden),
+        ]:
+            if value < 1:
+                raise ValueError(f"{name} must be positive, got {value}")
+        if dim % num_heads:
+            raise ValueError(f"num_heads must divide dim: got dim={dim}, num_heads={num_heads}")
+        if num_heads % num_kv_heads:
+            raise ValueError(
+                f"num_kv_heads must divide num_heads: got num_heads={num_heads}, num_kv_heads={num_kv_heads}"
+            )
+        self.codebook_size = codebook_size
+        self.num_classes = num_classes
+        self.gradient_checkpointing = gradient_checkpointing
+        self.config: dict[str, Any] = {
+            "order": order.to_dict(),
+            "codebook_size": codebook_size,
+            "num_classes": num_classes,
+            "dim": dim,
+            "num_layers": num_layers,
+            "num_heads": num_heads,
+            "num_kv_heads": num_kv_heads,
+            "ffn_hidden": ffn_hidden,
+            "qk_norm": qk_norm,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "rope_base": rope_base,
+            "special_positions": special_positions,
+            "norm_eps": norm_eps,
+            "gradient_checkpointing": gradient_checkpointing,
+        }
+        self.token_embedding = nn.Embedding(codebook_size, dim)
+        self.class_embedding = nn.Embedding(num_classes + 1, dim)
+        self.transition_embedding = nn.Embedding(order.num_transitions, dim)
+        self.embedding_dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(
+                dim, num_heads, num_kv_heads, ffn_hidden, qk_norm, dropout, attention_dropout, norm_eps
+            )
+            for _ in range(num_layers)
+        )
+        self.norm = nn.RMSNorm(dim, eps=norm_eps)
+        self.head = nn.Linear(dim, codebook_size, bias=False)
+        self.register_buffer("rotary", torch.empty(0), persistent=False)
+        self.register_buffer("source", torch.empty(0), persistent=False)
+        self._set_order(order)
+        self._initialise()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Rebuild a model, freshly initialised, from another's `config`."""
+        return cls(**{**config, "order": GenerationOrder.from_dict(config["order"])})
+
+    @property
+    def num_layers(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks)
+
+    def make_cache(self, batch: int) -> KVCache:
+        """An empty cache for ``batch`` rows, in this model's dtype and on its device."""
+        config, weight = self.config, self.head.weight
+        return KVCache(
+            self.num_layers,
+            batch,
+            config["num_kv_heads"],
+            self.order.num_tokens,
+            config["dim"] // config["num_heads"],
+            weight.dtype,
+            weight.device,
+        )
+
+    def forward(
+        self,
+        tokens: Tensor,
+        labels: Tensor,
+        slots: range | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Logits of the tokens that ``slots`` predict.
+
+        Args:
+            tokens: int64 ``[B, N]`` in the order; only those fed to ``slots`` are read.
+            labels: class of each row, int64 ``[B]``; ``num_classes`` is the null class.
+            slots: the slots to compute, all N if not given. Without a cache they must start at 0, since
+                every slot sees all slots of earlier groups; with a cache those must have been computed.
+            cache: keys and values of earlier slots, extended by these.
+
+        Returns:
+            ``[B, S, V]`` for the S slots.
+
+        Raises:
+            ValueError: if the slots skip some that they see and no cache holds them.
+        """
+        return self.head(self.hidden(tokens, labels, slots, cache))
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        labels: Tensor,
+        slots: range | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """The normalised last hidden state ``[B, S, dim]``, which the linear `head` turns into logits."""
+        slots = range(self.order.num_tokens) if slots is None else slots
+        if cache is None and slots.start != 0:
+            raise ValueError(f"slots {slots} need a cache that holds the {slots.start} slots before them")
+        x = self.embedding_dropout(self._embed(tokens, labels, slots))
+        rotary = self.rotary[slots.start : slots.stop]
+        mask = self._mask(slots)
+        for layer, block in enumerate(self.blocks):
+            if self.gradient_checkpointing and cache is None and torch.is_grad_enabled():
+                x = checkpoint(block, x, rotary, mask, use_reentrant=False)
+            else:
+                x = block(x, rotary, mask, cache, layer, slots)
+        return self.norm(x)
+
+    def _embed(self, tokens: Tensor, labels: Tensor, slots: range) -> Tensor:
+        """What the slots are fed, ``[B, S, dim]``."""
+        source = self.source[slots.start : slots.stop]
+        fed = self.token_embedding(tokens[:, source.clamp(min=0)])
+        if slots.start >= self._first_plain_slot:
+            return fed
+        specials = torch.cat([self.class_embedding(labels)[:, None], self._transitions(len(tokens))], dim=1)
+        special = specials[:, (-1 - source).clamp(min=0)]
+        return torch.where((source < 0)[:, None], special, fed)
+
+    def _transitions(self, batch: int) -> Tensor:
+        return self.transition_embedding.weight.expand(batch, -1, -1)
+
+    def _mask(self, slots: range) -> AttentionMask | None:
+        """The mask of ``slots`` against all slots up to their end; built once per range of slots."""
+        if slots not in self._masks:
+            mask = AttentionMask(
+                self.order.mask[slots.start : slots.stop, : slots.stop].to(self.source.device)
+            )
+            self._masks[slots] = None if mask.kind == "full" else mask
+        return self._masks[slots]
+
+    def _set_order(self, order: GenerationOrder) -> None:
+        self.order = order
+        config = self.config
+        head_dim = config["dim"] // config["num_heads"]
+        self.rotary = rotary_table(order, head_dim, config["rope_base"], config["special_positions"])
+        self.source = order.source.clone()
+        self._first_plain_slot = int((order.source < 0).nonzero().max()) + 1
+        self._masks: dict[range, AttentionMask | None] = {}
+
+    def _initialise(self) -> None:
+        residual = 0.02 / math.sqrt(2 * self.num_layers)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim >= 2:
+                writes_residual = name.endswith(("attention.out.weight", "ffn.down.weight"))
+                nn.init.normal_(parameter, std=residual if writes_residual else 0.02)
+
+
+def next_token_loss(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Cross entropy of every slot's prediction, ``[B, N, V]`` against ordered tokens ``[B, N]`` -> ``[B, N]``.
+
+    Slot k predicts token k, so nothing is shifted.
+    """
+    return F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten(), reduction="none").view_as(tokens)
