@@ -1,1 +1,30 @@
 """From files to clips with labels: reading, transforms, UCF-101, class folders, the toy set, token shards."""
+
+from parvideo.datasets.clips import ClipDataset, ClipItem, Policy, TooManyUnreadableError
+from parvideo.datasets.reading import Backend, UnreadableVideoError, VideoInfo, probe, read_frames
+from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
+from parvideo.datasets.videos import Split, VideoList, VideoRecord, load_videos
+from parvideo.datasets.writing import read_clips, write_avi, write_clips, write_contact_sheet, write_mp4
+
+__all__ = [
+    "Backend",
+    "ClipDataset",
+    "ClipItem",
+    "Policy",
+    "Split",
+    "TooManyUnreadableError",
+    "UnreadableVideoError",
+    "VideoInfo",
+    "VideoList",
+    "VideoRecord",
+    "flip_horizontally",
+    "load_videos",
+    "probe",
+    "read_clips",
+    "read_frames",
+    "resize_and_crop",
+    "write_avi",
+    "write_clips",
+    "write_contact_sheet",
+    "write_mp4",
+]

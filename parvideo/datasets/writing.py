@@ -1,0 +1,179 @@
+"""Clips written to files: MP4 to look at, AVI in UCF-101's coding, lossless arrays, contact sheets."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from parvideo.clips import check_clips
+from parvideo.files import atomic_path
+
+
+def write_mp4(path: Path, clip: Tensor, fps: float, crf: int = 16) -> None:
+    """Write one clip as H.264 in MP4 (yuv420p: plays everywhere, browsers included).
+
+    An odd height or width, which yuv420p cannot hold, gets its last row or column once more.
+
+    Args:
+        path: ends in ``.mp4``; replaced in one step.
+        clip: uint8 ``[T, H, W, 3]``.
+        fps: frames a second, above 0.
+        crf: quality, 0 (best) to 51.
+
+    Raises:
+        ValueError: on another form of clip, an fps that is not positive, or another suffix.
+    """
+    options = {"crf": str(crf), "preset": "medium", "movflags": "+faststart"}
+    _write(path, ".mp4", clip, fps, "libx264", options)
+
+
+def write_avi(path: Path, clip: Tensor, fps: float, quality: int = 3) -> None:
+    """Write one clip as MPEG-4 part 2 in AVI, the coding of UCF-101's own files.
+
+    Args:
+        path: ends in ``.avi``; replaced in one step.
+        clip: uint8 ``[T, H, W, 3]``; odd sides as in :func:`write_mp4`.
+        fps: frames a second, above 0.
+        quality: the quantizer's scale, 1 (best) to 31.
+
+    Raises:
+        ValueError: on another form of clip, an fps that is not positive, or another suffix.
+    """
+    options = {"qmin": str(quality), "qmax": str(quality), "bf": "2", "g": "12"}
+    _write(path, ".avi", clip, fps, "mpeg4", options)
+
+
+def write_clips(path: Path, clips: Tensor) -> None:
+    """Write clips without loss as one ``.npy`` array uint8 ``[B, T, H, W, 3]``, for scoring.
+
+    Raises:
+        ValueError: on another form of clips or another suffix.
+    """
+    check_clips(clips)
+    _check_suffix(path, ".npy")
+    with atomic_path(path) as temporary:
+        np.save(temporary, clips.cpu().numpy())
+
+
+def read_clips(path: Path) -> Tensor:
+    """Read what :func:`write_clips` wrote: uint8 ``[B, T, H, W, 3]``.
+
+    Raises:
+        ValueError: if the file holds something else, naming it.
+    """
+    try:
+        clips = torch.from_numpy(np.load(path, allow_pickle=False))
+        check_clips(clips)
+    except (ValueError, TypeError, EOFError) as error:
+        raise ValueError(f"{path} is no array of clips: {error}") from error
+    return clips
+
+
+def write_contact_sheet(
+    path: Path,
+    clips: Tensor,
+    fps: float,
+    columns: int | None = None,
+    labels: Sequence[str] | None = None,
+    scale: int = 1,
+) -> None:
+    """Write all clips playing side by side, for ever, as one animated picture.
+
+    Args:
+        path: ends in ``.webp`` (lossless, full colour) or ``.gif`` (256 colours); replaced in one step.
+        clips: uint8 ``[B, T, H, W, 3]``.
+        fps: frames a second, above 0.
+        columns: clips in a row; by default as near to a square as possible.
+        labels: one line of text above each clip, ``B`` of them.
+        scale: whole-number enlargement without smoothing, so that small clips can be seen.
+
+    Raises:
+        ValueError: on another form of clips, no clips, a count of labels other than B, or another suffix.
+    """
+    check_clips(clips)
+    if clips.ndim != 5 or 0 in clips.shape:
+        raise ValueError(f"clips must be [B, T, H, W, 3] and not empty, got {list(clips.shape)}")
+    if path.suffix not in (".webp", ".gif"):
+        raise ValueError(f"{path} must end in .webp or .gif")
+    if labels is not None and len(labels) != len(clips):
+        raise ValueError(f"labels has {len(labels)} entries for {len(clips)} clips; give one for each")
+    if scale < 1 or (columns is not None and columns < 1):
+        raise ValueError(f"scale is {scale} and columns {columns}; both must be 1 or more")
+    _check_fps(fps)
+    columns = columns or int(np.ceil(np.sqrt(len(clips))))
+    frames = _sheet_frames(clips.cpu().numpy(), min(columns, len(clips)), labels, scale)
+    options: dict[str, Any] = {"lossless": True, "method": 3} if path.suffix == ".webp" else {"disposal": 1}
+    with atomic_path(path) as temporary:
+        frames[0].save(
+            temporary, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0, **options
+        )
+
+
+def _sheet_frames(
+    clips: np.ndarray, columns: int, labels: Sequence[str] | None, scale: int, gap: int = 2, text: int = 12
+) -> list[Image.Image]:
+    count, length, height, width, _ = clips.shape
+    height, width, head = height * scale, width * scale, text if labels is not None else 0
+    rows = -(-count // columns)
+    sheet = Image.new(
+        "RGB", (columns * (width + gap) + gap, rows * (height + head + gap) + gap), (24, 24, 24)
+    )
+    corners = [
+        (gap + (i % columns) * (width + gap), gap + head + (i // columns) * (height + head + gap))
+        for i in range(count)
+    ]
+    if labels is not None:
+        draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=10)
+        for (left, top), label in zip(corners, labels, strict=True):
+            while len(label) > 1 and draw.textlength(label, font=font) > width:
+                label = label[:-1]
+            draw.text((left, top - head), label, fill=(230, 230, 230), font=font)
+    frames = []
+    for time in range(length):
+        frame = sheet.copy()
+        for clip, corner in zip(clips, corners, strict=True):
+            picture = Image.fromarray(clip[time])
+            frame.paste(picture.resize((width, height), Image.Resampling.NEAREST), corner)
+        frames.append(frame)
+    return frames
+
+
+def _write(path: Path, suffix: str, clip: Tensor, fps: float, codec: str, options: dict[str, str]) -> None:
+    import av
+    from av.video.stream import VideoStream
+
+    check_clips(clip)
+    if clip.ndim != 4 or 0 in clip.shape:
+        raise ValueError(f"clip must be [T, H, W, 3] and not empty, got {list(clip.shape)}")
+    _check_suffix(path, suffix)
+    _check_fps(fps)
+    frames = clip.cpu().numpy()
+    odd_height, odd_width = frames.shape[1] % 2, frames.shape[2] % 2
+    if odd_height or odd_width:
+        frames = np.pad(frames, ((0, 0), (0, odd_height), (0, odd_width), (0, 0)), mode="edge")
+    with atomic_path(path) as temporary, av.open(str(temporary), mode="w", format=suffix[1:]) as container:
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1  # the same bytes on every machine
+        for frame in frames:
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
+            )
+        container.mux(stream.encode(None))
+
+
+def _check_suffix(path: Path, suffix: str) -> None:
+    if path.suffix != suffix:
+        raise ValueError(f"{path} must end in {suffix}")
+
+
+def _check_fps(fps: float) -> None:
+    if not 0 < fps <= 1000:
+        raise ValueError(f"fps is {fps}; it must be above 0 and at most 1000 frames a second")
