@@ -17,16 +17,17 @@ class AttentionMask:
 
     Args:
         dense: bool ``[Q, K]``, true where the query slot sees the key slot; at least one per query.
+        device: where attention will run.
 
     Attributes:
         kind: ``full`` if everything is visible, ``causal`` if the mask is exactly lower triangular, else
             ``dense``. The first two need no mask at all, which is the faster kernel everywhere.
     """
 
-    def __init__(self, dense: Tensor) -> None:
-        self.dense = dense
+    def __init__(self, dense: Tensor, device: torch.device | str = "cpu") -> None:
+        self.dense = dense.to(device)
         queries, keys = dense.shape
-        triangle = torch.ones(queries, keys, dtype=torch.bool, device=dense.device).tril()
+        triangle = torch.ones(queries, keys, dtype=torch.bool).tril()
         if bool(dense.all()):
             self.kind = "full"
         elif queries == keys and torch.equal(dense, triangle):
@@ -49,16 +50,16 @@ class AttentionMask:
 
 
 def attend(
-    queries: Tensor, keys: Tensor, values: Tensor, mask: AttentionMask | None, dropout: float = 0.0
+    queries: Tensor, keys: Tensor, values: Tensor, mask: AttentionMask, dropout: float = 0.0
 ) -> Tensor:
     """Attention of ``[B, heads, Q, d]`` over ``[B, kv_heads, K, d]``, giving ``[B, heads, Q, d]``.
 
-    Scaled dot products; without a mask every query sees every key. A dense mask goes to FlexAttention on CUDA, which skips the
-    blocks that are invisible, and to SDPA elsewhere (and wherever dropout is asked for, which FlexAttention
-    lacks); the two agree to rounding.
+    Scaled dot products. A dense mask goes to FlexAttention on CUDA, which skips the blocks that are
+    invisible, and to SDPA elsewhere (and wherever dropout is asked for, which FlexAttention lacks); the two
+    agree to rounding.
     """
     grouped = queries.shape[1] != keys.shape[1]
-    if mask is None or mask.kind == "full":
+    if mask.kind == "full":
         return F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, enable_gqa=grouped)
     if mask.kind == "causal":
         return F.scaled_dot_product_attention(
@@ -125,7 +126,7 @@ class SelfAttention(nn.Module):
         self,
         x: Tensor,
         rotary: Tensor,
-        mask: AttentionMask | None,
+        mask: AttentionMask,
         cache: KVCache | None = None,
         layer: int = 0,
         slots: range | None = None,

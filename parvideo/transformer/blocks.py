@@ -46,7 +46,7 @@ class TransformerBlock(nn.Module):
         self,
         x: Tensor,
         rotary: Tensor,
-        mask: AttentionMask | None,
+        mask: AttentionMask,
         cache: KVCache | None = None,
         layer: int = 0,
         slots: range | None = None,

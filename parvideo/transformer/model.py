@@ -203,14 +203,12 @@ class VideoTransformer(nn.Module):
     def _transitions(self, batch: int) -> Tensor:
         return self.transition_embedding.weight.expand(batch, -1, -1)
 
-    def _mask(self, slots: range) -> AttentionMask | None:
-        """The mask of ``slots`` against all slots up to their end; built once per range of slots."""
-        if slots not in self._masks:
-            mask = AttentionMask(
-                self.order.mask[slots.start : slots.stop, : slots.stop].to(self.source.device)
-            )
-            self._masks[slots] = None if mask.kind == "full" else mask
-        return self._masks[slots]
+    def _mask(self, slots: range) -> AttentionMask:
+        """The mask of ``slots`` against all slots up to their end; built once per range and device."""
+        key = (slots, self.source.device)
+        if key not in self._masks:
+            self._masks[key] = AttentionMask(self.order.mask[slots.start : slots.stop, : slots.stop], key[1])
+        return self._masks[key]
 
     def _set_order(self, order: GenerationOrder) -> None:
         self.order = order
@@ -219,7 +217,7 @@ class VideoTransformer(nn.Module):
         self.rotary = rotary_table(order, head_dim, config["rope_base"], config["special_positions"])
         self.source = order.source.clone()
         self._first_plain_slot = int((order.source < 0).nonzero().max()) + 1
-        self._masks: dict[range, AttentionMask | None] = {}
+        self._masks: dict[tuple[range, torch.device], AttentionMask] = {}
 
     def _initialise(self) -> None:
         residual = 0.02 / math.sqrt(2 * self.num_layers)
@@ -230,7 +228,7 @@ class VideoTransformer(nn.Module):
 
 
 def next_token_loss(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Cross entropy of every slot's prediction, ``[B, N, V]`` against ordered tokens ``[B, N]`` -> ``[B, N]``.
+    """Cross entropy of each slot: logits ``[B, N, V]`` and ordered tokens ``[B, N]`` give ``[B, N]``.
 
     Slot k predicts token k, so nothing is shifted.
     """

@@ -1,0 +1,299 @@
+"""From a transformer to tokens: guidance, temperature, top-k and top-p, and the loop over an order's steps.
+
+Every random number is drawn beforehand, one uniform a token, from a counter-based generator keyed by
+(seed, sample index). A clip therefore depends on its own seed and index alone: not on the batch it was
+made in, the order of requests or the number of devices (up to the rounding of differently shaped matrix
+products, which moves a token only where its uniform falls within about 1e-6 of a boundary).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parvideo.transformer.model import VideoTransformer
+
+GuidanceSchedule = Literal["constant", "linear", "cosine"]
+StepCallback = Callable[[int, int], None]
+"""Called after each step with the number of steps done and their total."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How tokens are drawn from logits.
+
+    Attributes:
+        temperature: divides the logits; 0 takes the most likely token.
+        top_k: only the k most likely tokens may be drawn; 0 for all.
+        top_p: only the fewest most likely tokens that together reach this probability may be drawn.
+        guidance_scale: classifier-free guidance, ``uncond + scale · (cond - uncond)``; 1 is off.
+        guidance_schedule: how the scale comes from 1 over the steps: at once (``constant``), evenly
+            (``linear``) or slowly at first (``cosine``). The last step has the full scale.
+        guidance_interval: the part of all steps, as fractions [from, to), that is guided at all.
+        seed: with the sample's index the key of its random numbers.
+
+    Raises:
+        ValueError: if a field lies outside its range.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    guidance_scale: float = 1.0
+    guidance_schedule: GuidanceSchedule = "constant"
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ValueError(f"temperature must be 0 (greedy) or positive, got {self.temperature}")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be 0 (off) or positive, got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must lie in (0, 1]; {self.top_p} would leave no token or mean nothing")
+        if not math.isfinite(self.guidance_scale):
+            raise ValueError(f"guidance_scale must be a finite number, got {self.guidance_scale}")
+        if self.guidance_schedule not in get_args(GuidanceSchedule):
+            raise ValueError(
+                f"guidance_schedule must be one of {', '.join(get_args(GuidanceSchedule))}; "
+                f"got {self.guidance_schedule!r}"
+            )
+        start, stop = self.guidance_interval
+        if not 0 <= start < stop <= 1:
+            raise ValueError(
+                "guidance_interval must be two fractions of the steps, 0 <= from < to <= 1, "
+                f"got {(start, stop)}"
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+
+    def guidance_at(self, step: int, steps: int) -> float:
+        """The guidance scale of a step, counted from 0 over all ``steps`` of the order."""
+        start, stop = self.guidance_interval
+        if not start <= step / steps < stop:
+            return 1.0
+        progress = (step + 1) / steps
+        weight = {
+            "constant": 1.0,
+            "linear": progress,
+            "cosine": (1 - math.cos(math.pi * progress)) / 2,
+        }[self.guidance_schedule]
+        return 1.0 + (self.guidance_scale - 1.0) * weight
+
+    def guided(self, steps: int) -> bool:
+        """Whether any of the steps needs unguided logits beside the guided ones."""
+        return any(self.guidance_at(step, steps) != 1.0 for step in range(steps))
+
+
+def draw_uniforms(seed: int, indices: Sequence[int], count: int, stream: int = 0) -> Tensor:
+    """Uniforms in [0, 1) for each sample, float64 ``[len(indices), count]``, keyed by (seed, index).
+
+    Streams are parts of one key's sequence too far apart to meet.
+    """
+    rows = [
+        np.random.Generator(np.random.Philox(key=[seed, index], counter=[0, 0, 0, stream])).random(count)
+        for index in indices
+    ]
+    return torch.from_numpy(np.stack(rows))
+
+
+def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+    """Set the logits of tokens that may not be drawn to -inf; ties at the boundary stay in.
+
+    Args:
+        logits: ``[..., V]``, already divided by the temperature.
+        top_k: see `SamplingConfig`; k beyond V keeps all.
+        top_p: see `SamplingConfig`; applied to what top-k leaves.
+    """
+    if 0 < top_k < logits.shape[-1]:
+        least = logits.topk(top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -math.inf)
+    if top_p < 1:
+        ranked = logits.sort(dim=-1, descending=True).values
+        probabilities = ranked.softmax(dim=-1)
+        mass_before = probabilities.cumsum(dim=-1) - probabilities
+        # The most likely token has nothing before it, so one always stays.
+        kept = (mass_before < top_p).sum(dim=-1, keepdim=True)
+        logits = logits.masked_fill(logits < ranked.gather(-1, kept - 1), -math.inf)
+    return logits
+
+
+def sample_tokens(logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> Tensor:
+    """Draw tokens by inverting the cumulative distribution at given uniforms.
+
+    Args:
+        logits: ``[..., V]``.
+        uniforms: ``[...]`` in [0, 1).
+        config: temperature, top-k and top-p.
+
+    Returns:
+        int64 ``[...]``; never a token of probability zero.
+
+    Raises:
+        ValueError: if the logits hold NaN or leave no token to draw.
+    """
+    if torch.isnan(logits).any():
+        raise ValueError(
+            "the logits contain NaN: the weights or the activations (half precision?) are broken"
+        )
+    if (logits.amax(dim=-1) == -math.inf).any():
+        raise ValueError("every token is masked out (all logits are -inf): there is nothing to draw")
+    if config.temperature == 0:
+        return logits.argmax(dim=-1)
+    kept = filter_logits(logits.float() / config.temperature, config.top_k, config.top_p)
+    cumulative = kept.softmax(dim=-1).cumsum(dim=-1)
+    total = cumulative[..., -1]
+    # Strictly below the total, so that rounding cannot lead past the last token that may be drawn.
+    threshold = torch.minimum(uniforms.to(total) * total, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, threshold[..., None], right=True).squeeze(-1)
+
+
+@torch.inference_mode()
+def generate(
+    transformer: VideoTransformer,
+    labels: Tensor,
+    config: SamplingConfig | None = None,
+    indices: Sequence[int] | None = None,
+    given: Tensor | None = None,
+    stream: int = 0,
+    on_step: StepCallback | None = None,
+) -> Tensor:
+    """Generate the tokens of a batch of clips, one group of the order per forward call.
+
+    Args:
+        transformer: in eval mode.
+        labels: class of each clip, int64 ``[B]``; classes may differ. The null class generates without one.
+        config: how to draw; the defaults if not given.
+        indices: index of each sample, which with the seed keys its random numbers; 0..B-1 if not given.
+        given: the first k latent frames to go on from, int64 ``[B, k, h, w]`` with k < t
+            (frame-conditional generation); they come back unchanged.
+        stream: which of a sample's independent streams of random numbers to draw from.
+        on_step: called after each step with (steps done, steps in all).
+
+    Returns:
+        int64 ``[B, t, h, w]``.
+
+    Raises:
+        ValueError: if the model is training, a label or given token is out of range, shapes do not fit,
+            or the logits are broken.
+    """
+    config = SamplingConfig() if config is None else config
+    order = transformer.order
+    indices = range(len(labels)) if indices is None else indices
+    _check_request(transformer, labels, indices)
+    known, tokens = _known_tokens(transformer, given, len(labels))
+    uniforms = draw_uniforms(config.seed, indices, order.num_tokens, stream).to(labels.device)
+
+    guided = config.guided(order.steps)
+    rows = torch.cat([labels, torch.full_like(labels, transformer.num_classes)]) if guided else labels
+    copies = 2 if guided else 1
+    cache = transformer.make_cache(len(rows))
+    first = int(order.group[~known.cpu()].min())
+    if first > 0:
+        transformer.hidden(tokens.repeat(copies, 1), rows, range(order.step_slots[first].start), cache)
+    for step in range(first, order.steps):
+        slots = order.step_slots[step]
+        logits = transformer(tokens.repeat(copies, 1), rows, slots, cache)
+        if guided:
+            conditional, unconditional = logits.chunk(2)
+            scale = config.guidance_at(step, order.steps)
+            logits = unconditional + (conditional - unconditional) * scale
+        here = slice(slots.start, slots.stop)
+        drawn = sample_tokens(logits, uniforms[:, here], config)
+        tokens[:, here] = torch.where(known[here], tokens[:, here], drawn)
+        if on_step is not None:
+            on_step(step + 1, order.steps)
+    return order.unflatten(tokens)
+
+
+def extend(
+    transformer: VideoTransformer,
+    tokens: Tensor,
+    labels: Tensor,
+    frames: int,
+    overlap: int,
+    config: SamplingConfig | None = None,
+    indices: Sequence[int] | None = None,
+) -> Tensor:
+    """Continue clips beyond the trained length by sliding the model's window over latent frames.
+
+    The last ``overlap`` latent frames become the first of the next window. The first latent frame of a
+    causal tokenizer stands for one pixel frame and later ones for several, so a window that starts inside
+    a clip differs from what training showed; a larger overlap softens this.
+
+    Args:
+        transformer: in eval mode, with a window of t latent frames.
+        tokens: clips so far, int64 ``[B, t', h, w]`` with t' >= overlap.
+        labels: class of each clip, int64 ``[B]``.
+        frames: latent frames to add.
+        overlap: latent frames that each window takes over, 1..t-1.
+        config: how to draw.
+        indices: index of each sample; each window draws from a stream of its own.
+
+    Returns:
+        int64 ``[B, t' + frames, h, w]``, starting with ``tokens``.
+
+    Raises:
+        ValueError: if the overlap does not fit the window or the clips, or ``frames`` is not positive.
+    """
+    config = SamplingConfig() if config is None else config
+    window = transformer.order.grid[0]
+    if not 1 <= overlap < window or overlap > tokens.shape[1]:
+        raise ValueError(
+            f"overlap must lie in 1..{min(window - 1, tokens.shape[1])} for a window of {window} and clips "
+            f"of {tokens.shape[1]} latent frames, got {overlap}"
+        )
+    if frames < 1:
+        raise ValueError(f"frames must be positive, got {frames}")
+    goal = tokens.shape[1] + frames
+    while tokens.shape[1] < goal:
+        clip = generate(
+            transformer, labels, config, indices, given=tokens[:, -overlap:], stream=tokens.shape[1]
+        )
+        tokens = torch.cat([tokens, clip[:, overlap:]], dim=1)
+    return tokens[:, :goal]
+
+
+def _check_request(transformer: VideoTransformer, labels: Tensor, indices: Sequence[int]) -> None:
+    if transformer.training:
+        raise ValueError(
+            "the transformer is in training mode, where dropout spoils samples; call eval() first"
+        )
+    if labels.ndim != 1 or len(labels) == 0:
+        raise ValueError(f"labels must be a non-empty vector, got shape {list(labels.shape)}")
+    outside = labels[(labels < 0) | (labels > transformer.num_classes)]
+    if len(outside):
+        raise ValueError(
+            f"labels must lie in 0..{transformer.num_classes - 1} (or be {transformer.num_classes}, the null "
+            f"class), got {outside.tolist()}"
+        )
+    if len(indices) != len(labels):
+        raise ValueError(f"got {len(indices)} sample indices for {len(labels)} labels")
+
+
+def _known_tokens(transformer: VideoTransformer, given: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
+    """Which ordered tokens are given, bool ``[N]``, and all tokens with those filled in, ``[B, N]``."""
+    order = transformer.order
+    t, h, w = order.grid
+    device = transformer.head.weight.device
+    grid = torch.zeros(batch, t, h, w, dtype=torch.int64, device=device)
+    frames = 0
+    if given is not None:
+        frames = given.shape[1] if given.ndim == 4 else 0
+        if given.shape != (batch, frames, h, w) or not 1 <= frames < t:
+            raise ValueError(
+                f"given tokens must be [{batch}, k, {h}, {w}] with 1 <= k < {t} latent frames, "
+                f"got {list(given.shape)}"
+            )
+        if given.min() < 0 or given.max() >= transformer.codebook_size:
+            raise ValueError(
+                f"given tokens must lie in 0..{transformer.codebook_size - 1}, "
+                f"got {int(given.min())}..{int(given.max())}"
+            )
+        grid[:, :frames] = given
+    known = (order.target_coords[:, 0] < frames).to(device)
+    return known, order.flatten(grid)
