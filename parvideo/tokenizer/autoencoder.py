@@ -1,0 +1,229 @@
+"""The causal 3D tokenizer: a convolutional encoder, a quantizer, and the mirrored decoder.
+
+The architecture is that of MAGVIT-v2 (Yu et al., arXiv 2310.05737) as NBP re-implements it: residual blocks
+at each resolution, strided convolutions down, depth-to-space up, each frame normalised by itself. A clip of
+T = 1 + k * (time factor) frames gives 1 + k latent frames, and the first latent frame holds the first frame
+alone; so an image is a clip of one frame.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from parvideo.tokenizer.base import VideoTokenizer
+from parvideo.tokenizer.layers import (
+    CausalConv3d,
+    DepthToSpace,
+    NormSwish,
+    ResidualBlock,
+    SpacePadding,
+    SpaceToDepth,
+    StreamCache,
+    Upsample,
+    run_layers,
+)
+from parvideo.tokenizer.presets import PRESETS
+from parvideo.tokenizer.quantizers import FSQBound, QuantizerKind, build_quantizer
+
+
+class Reconstruction(NamedTuple):
+    """One pass through a tokenizer.
+
+    ``clips`` float ``[B, 3, T, H, W]``, not clamped, so that a loss has a gradient everywhere; ``ids`` int64
+    ``[B, t, h, w]``; ``aux_loss`` the quantizer's scalar loss.
+    """
+
+    clips: Tensor
+    ids: Tensor
+    aux_loss: Tensor
+
+
+class CausalVideoTokenizer(VideoTokenizer):
+    """A discrete clip autoencoder that is causal in time.
+
+    Args:
+        channels: width at the highest resolution.
+        channel_multipliers: the width of each resolution level, in units of ``channels``, highest first.
+        num_res_blocks: residual blocks at each level, and again at the lowest, on each side.
+        time_strides: between two levels, frames in per frame out.
+        space_strides: between two levels, pixels in per pixel out, both ways.
+        patch_size: pixels, both ways, folded into channels before the first convolution.
+        patch_frames: frames folded into channels before the first convolution.
+        norm_groups: groups of each group normalisation; must divide every width.
+        space_padding: what lies outside a frame, "zeros" or "replicate".
+        quantizer: "fsq", "lfq" or "vq_ema".
+        levels: levels of each FSQ channel; the first of a code's digits is the fastest.
+        fsq_bound: the form of FSQ's squashing, "nbp" or "vqp".
+        lfq_bits: LFQ's bits.
+        vq_codes: entries of the VQ-EMA codebook.
+        vq_dim: channels of one VQ-EMA entry.
+        checkpoint_activations: in training, compute each layer's activations again in the backward pass
+            instead of keeping them: less memory, about a third more time, the same gradients.
+
+    Raises:
+        ValueError: if the arguments do not fit together.
+    """
+
+    def __init__(
+        self,
+        channels: int = 64,
+        channel_multipliers: Sequence[int] = (1, 2, 2, 4),
+        num_res_blocks: int = 2,
+        time_strides: Sequence[int] = (1, 2, 2),
+        space_strides: Sequence[int] = (2, 2, 2),
+        patch_size: int = 1,
+        patch_frames: int = 1,
+        norm_groups: int = 32,
+        space_padding: SpacePadding = "zeros",
+        quantizer: QuantizerKind = "fsq",
+        levels: Sequence[int] = (8, 8, 8, 5, 5, 5),
+        fsq_bound: FSQBound = "nbp",
+        lfq_bits: int = 16,
+        vq_codes: int = 8192,
+        vq_dim: int = 16,
+        checkpoint_activations: bool = False,
+    ) -> None:
+        super().__init__()
+        transitions = len(channel_multipliers) - 1
+        for name, values in (("time_strides", time_strides), ("space_strides", space_strides)):
+            if len(values) != transitions or any(value not in (1, 2) for value in values):
+                raise ValueError(
+                    f"{name} must be {transitions} values of 1 or 2, one between each two of the"
+                    f" {transitions + 1} levels; got {list(values)}"
+                )
+        if min(patch_size, patch_frames) < 1:
+            raise ValueError(
+                f"patch_size and patch_frames must be at least 1, got {patch_size}, {patch_frames}"
+            )
+        widths = [channels * multiplier for multiplier in channel_multipliers]
+        if any(width % norm_groups for width in widths):
+            raise ValueError(f"norm_groups must divide every level's width {widths}, got {norm_groups}")
+        if space_padding not in ("zeros", "replicate"):
+            raise ValueError(f"space_padding must be 'zeros' or 'replicate', got {space_padding!r}")
+        self.config: dict[str, Any] = {
+            "channels": channels,
+            "channel_multipliers": list(channel_multipliers),
+            "num_res_blocks": num_res_blocks,
+            "time_strides": list(time_strides),
+            "space_strides": list(space_strides),
+            "patch_size": patch_size,
+            "patch_frames": patch_frames,
+            "norm_groups": norm_groups,
+            "space_padding": space_padding,
+            "quantizer": quantizer,
+            "levels": list(levels),
+            "fsq_bound": fsq_bound,
+            "lfq_bits": lfq_bits,
+            "vq_codes": vq_codes,
+            "vq_dim": vq_dim,
+            "checkpoint_activations": checkpoint_activations,
+        }
+        self.time_factor = math.prod(time_strides) * patch_frames
+        self.space_factor = math.prod(space_strides) * patch_size
+        self.checkpoint_activations = checkpoint_activations
+        self.quantizer = build_quantizer(quantizer, levels, fsq_bound, lfq_bits, vq_codes, vq_dim)
+        strides = list(zip(time_strides, space_strides, strict=True))
+        pixel_channels = 3 * patch_frames * patch_size**2
+
+        def conv(inner: int, outer: int, time: int = 1, space: int = 1) -> CausalConv3d:
+            return CausalConv3d(
+                inner, outer, time_stride=time, space_stride=space, space_padding=space_padding
+            )
+
+        def blocks(inner: int, outer: int) -> list[ResidualBlock]:
+            ins = [inner] + [outer] * (num_res_blocks - 1)
+            return [ResidualBlock(width, outer, norm_groups, space_padding) for width in ins]
+
+        down: list[nn.Module] = [SpaceToDepth(patch_frames, patch_size), conv(pixel_channels, widths[0])]
+        down += blocks(widths[0], widths[0])
+        for (inner, outer), (time, space) in zip(pairwise(widths), strides, strict=True):
+            down += [conv(inner, inner, time, space), *blocks(inner, outer)]
+        down += [*blocks(widths[-1], widths[-1]), NormSwish(widths[-1], norm_groups)]
+        down += [CausalConv3d(widths[-1], self.quantizer.dim, kernel=1)]
+        self.encoder = nn.ModuleList(down)
+
+        up: list[nn.Module] = [conv(self.quantizer.dim, widths[-1])]
+        up += [*blocks(widths[-1], widths[-1]), *blocks(widths[-1], widths[-1])]
+        for (outer, inner), (time, space) in zip(
+            reversed(list(pairwise(widths))), reversed(strides), strict=True
+        ):
+            up += [Upsample(inner, time, space, space_padding), *blocks(inner, outer)]
+        up += [NormSwish(widths[0], norm_groups), conv(widths[0], pixel_channels)]
+        up += [DepthToSpace(patch_frames, patch_size)]
+        self.decoder = nn.ModuleList(up)
+
+    @classmethod
+    def from_preset(cls, preset: str) -> "CausalVideoTokenizer":
+        """Build "tiny", "base" or "nbp" (see `parvideo.tokenizer.presets`).
+
+        Raises:
+            ValueError: if there is no such preset.
+        """
+        if preset not in PRESETS:
+            raise ValueError(f"preset must be one of {', '.join(PRESETS)}; got {preset!r}")
+        return cls(**PRESETS[preset])
+
+    @property
+    def codebook_size(self) -> int:
+        return self.quantizer.codebook_size
+
+    def latent_grid(self, clip_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        frames, height, width = clip_shape
+        if frames < 1 or (frames - 1) % self.time_factor:
+            raise ValueError(
+                f"a clip must have 1 + k * {self.time_factor} frames"
+                f" (1, {1 + self.time_factor}, {1 + 2 * self.time_factor}, ...), got {frames}"
+            )
+        if min(height, width) < 1 or height % self.space_factor or width % self.space_factor:
+            raise ValueError(
+                f"a clip's height and width must be multiples of {self.space_factor}, got {height}x{width}"
+            )
+        return (
+            1 + (frames - 1) // self.time_factor,
+            height // self.space_factor,
+            width // self.space_factor,
+        )
+
+    def encode_codes(self, clips: Tensor, cache: StreamCache | None = None) -> Tensor:
+        """The codes before quantization: float ``[B, 3, T, H, W]`` -> float ``[B, C, t, h, w]``.
+
+        With ``cache``, ``clips`` are the next chunk of its stream.
+        """
+        return run_layers(self.encoder, clips, cache, self.checkpoint_activations)
+
+    def decode_codes(self, codes: Tensor, cache: StreamCache | None = None) -> Tensor:
+        """Clips of quantized codes: float ``[B, C, t, h, w]`` -> float ``[B, 3, T, H, W]``, not clamped.
+
+        With ``cache``, ``codes`` are the next chunk of its stream.
+        """
+        return run_layers(self.decoder, codes, cache, self.checkpoint_activations)
+
+    def forward(self, clips: Tensor) -> Reconstruction:
+        """Encode, quantize and decode float clips ``[B, 3, T, H, W]``; what training runs.
+
+        Raises:
+            ValueError: if the clips' shape is one `latent_grid` refuses.
+        """
+        self.latent_grid((clips.shape[2], clips.shape[3], clips.shape[4]))
+        quantized = self.quantizer(self.encode_codes(clips))
+        return Reconstruction(self.decode_codes(quantized.codes), quantized.ids, quantized.aux_loss)
+
+    def encode(self, clips: Tensor) -> Tensor:
+        self.latent_grid((clips.shape[2], clips.shape[3], clips.shape[4]))
+        return self.quantizer(self.encode_codes(clips)).ids
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        self.check_tokens(tokens)
+        return self.decode_codes(self.quantizer.ids_to_codes(tokens)).clamp(-1.0, 1.0)
+
+    def check_tokens(self, tokens: Tensor) -> None:
+        """Raise ValueError unless ``tokens`` are int64 ``[B, t, h, w]`` below the codebook size."""
+        if tokens.dtype != torch.int64 or tokens.ndim != 4:
+            raise ValueError(f"tokens must be int64 [B, t, h, w], got {tokens.dtype} {list(tokens.shape)}")
+        low, high = (int(bound) for bound in tokens.aminmax())
+        if low < 0 or high >= self.codebook_size:
+            raise ValueError(f"tokens must lie in [0, {self.codebook_size}), got {low} to {high}")
