@@ -6,7 +6,8 @@ generates the first token of every region one by one, and from then on one token
 
 The model sees an order as N *slots*. Slot k predicts the k-th token of the order; what it is fed
 (`source`), where that lies on the grid (`coords`), the step it belongs to (`group`) and which slots it sees
-(`mask`) all follow from the groups, here and nowhere else.
+(`mask`) all follow from the groups, here and nowhere else. Its tensors lie on the CPU, also inside a
+`torch.device` context.
 """
 
 import math
@@ -93,7 +94,7 @@ class GenerationOrder:
     @cached_property
     def permutation(self) -> Tensor:
         """Raster index of the k-th token of the order, int64 ``[N]``."""
-        return torch.tensor([cell for group in self.groups for cell in group])
+        return torch.tensor([cell for group in self.groups for cell in group], device="cpu")
 
     @cached_property
     def inverse(self) -> Tensor:
@@ -103,8 +104,8 @@ class GenerationOrder:
     @cached_property
     def group(self) -> Tensor:
         """The step of each slot, int64 ``[N]``."""
-        sizes = torch.tensor([len(group) for group in self.groups])
-        return torch.repeat_interleave(torch.arange(self.steps), sizes)
+        sizes = torch.tensor([len(group) for group in self.groups], device="cpu")
+        return torch.repeat_interleave(torch.arange(self.steps, device="cpu"), sizes)
 
     @cached_property
     def source(self) -> Tensor:
@@ -124,7 +125,7 @@ class GenerationOrder:
                 feed += [*before, *(-2 - transitions - j for j in range(grown))]
                 transitions += grown
             before = slots
-        return torch.tensor(feed)
+        return torch.tensor(feed, device="cpu")
 
     @property
     def num_transitions(self) -> int:
@@ -149,7 +150,8 @@ class GenerationOrder:
     def mask(self) -> Tensor:
         """Which slots each slot sees, bool ``[N, N]`` (query, key): those of its own and earlier groups."""
         if self.attention == "causal":
-            return torch.ones(self.num_tokens, self.num_tokens, dtype=torch.bool).tril()
+            visible = torch.ones(self.num_tokens, self.num_tokens, dtype=torch.bool, device="cpu")
+            return visible.tril()
         return self.group[:, None] >= self.group[None, :]
 
     def flatten(self, tokens: Tensor) -> Tensor:
@@ -232,7 +234,7 @@ class OrderSpec:
                     f"takes one of {divisors} regions, not {count}"
                 )
         rt, rh, rw = self.regions
-        cells = torch.arange(math.prod(grid)).reshape(grid)
+        cells = torch.arange(math.prod(grid), device="cpu").reshape(grid)
         if self.grouping == "distant":
             pattern = "(rt t) (rh h) (rw w) -> (t h w) (rt rh rw)"
         else:

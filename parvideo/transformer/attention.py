@@ -27,7 +27,7 @@ class AttentionMask:
     def __init__(self, dense: Tensor, device: torch.device | str = "cpu") -> None:
         self.dense = dense.to(device)
         queries, keys = dense.shape
-        triangle = torch.ones(queries, keys, dtype=torch.bool).tril()
+        triangle = torch.ones(queries, keys, dtype=torch.bool, device=dense.device).tril()
         if bool(dense.all()):
             self.kind = "full"
         elif queries == keys and torch.equal(dense, triangle):

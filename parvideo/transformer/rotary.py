@@ -53,7 +53,9 @@ def rotary_table(
         raise ValueError(f"special positions must be 'target' or 'zero', got {special!r}")
     angles = []
     for axis, dims in enumerate(axis_dims(head_dim, order.grid)):
-        frequencies = base ** -(torch.arange(0, dims, 2, dtype=torch.float32) / max(dims, 1))
+        frequencies = base ** -(
+            torch.arange(0, dims, 2, dtype=torch.float32, device=order.coords.device) / max(dims, 1)
+        )
         angles.append(order.coords[:, axis, None].float() * frequencies)
     angle = torch.cat(angles, dim=-1)
     table = torch.stack([angle.cos(), angle.sin()], dim=-1)

@@ -1,0 +1,166 @@
+"""The transformer: causal by perturbation, cached = uncached, and the same through every kernel."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from parvideo.order import GenerationOrder, OrderSpec
+from parvideo.transformer import VideoTransformer, next_token_loss
+from parvideo.transformer.attention import AttentionMask, attend, attend_blocks
+
+ORDERS = {
+    "raster": OrderSpec().build((2, 4, 4)),
+    "regions": OrderSpec(regions=(1, 2, 2)).build((3, 4, 4)),
+    "space-time": OrderSpec(regions=(2, 2, 2)).build((2, 4, 4)),
+    "image": OrderSpec(regions=(1, 2, 2)).build((1, 8, 4)),
+    "adjacent": OrderSpec(regions=(1, 2, 2), grouping="adjacent").build((2, 4, 4)),
+    "initial-parallel": OrderSpec(regions=(1, 2, 2), initial="parallel").build((2, 4, 4)),
+    "causal-groups": OrderSpec(regions=(1, 2, 2), attention="causal").build((2, 4, 4)),
+    "no-transition": OrderSpec(regions=(1, 2, 2), transition="repeat").build((2, 4, 4)),
+    "uneven": GenerationOrder((1, 2, 5), ((3,), (0, 1), (2, 4), (5, 6, 7, 8, 9))),
+}
+VOCABULARY, CLASSES = 50, 5
+
+
+@pytest.fixture(params=ORDERS)
+def order(request: pytest.FixtureRequest) -> GenerationOrder:
+    return ORDERS[request.param]
+
+
+def make(order: GenerationOrder, **changes: object) -> VideoTransformer:
+    settings: dict[str, object] = {"dim": 32, "num_layers": 2, "num_heads": 2, "ffn_hidden": 48, **changes}
+    model = VideoTransformer(order, VOCABULARY, CLASSES, **settings).eval()  # type: ignore[arg-type]
+    for parameter in model.parameters():
+        # Large weights, so that attention is far from uniform and no dependence hides in rounding.
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def batch(order: GenerationOrder, rows: int = 3) -> tuple[Tensor, Tensor]:
+    return torch.randint(0, VOCABULARY, (rows, order.num_tokens)), torch.randint(0, CLASSES, (rows,))
+
+
+@torch.no_grad()
+def test_a_token_changes_no_logits_at_or_before_its_own_group(order: GenerationOrder) -> None:
+    model = make(order)
+    tokens, labels = batch(order, rows=1)
+    before = model(tokens, labels)
+    last = order.step_slots[-1]
+    for place in range(order.num_tokens):
+        changed = tokens.clone()
+        changed[0, place] = (changed[0, place] + 1) % VOCABULARY
+        moved = (model(changed, labels) - before).abs().amax(-1)[0]
+        earlier = order.group <= order.group[place]
+        assert (moved[earlier] == 0).all()
+        # And it reaches the last step (one of its slots at least, where groups are causal).
+        if place not in last:
+            assert moved[last.start : last.stop].max() > 1e-6
+
+
+@torch.no_grad()
+def test_the_class_reaches_every_slot(order: GenerationOrder) -> None:
+    model = make(order)
+    tokens, labels = batch(order, rows=1)
+    moved = (model(tokens, (labels + 1) % CLASSES) - model(tokens, labels)).abs().amax(-1)
+    assert (moved > 1e-6).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("changes", [{}, {"num_heads": 4, "num_kv_heads": 2}, {"qk_norm": True}], ids=str)
+def test_cached_decoding_equals_the_uncached_forward(
+    order: GenerationOrder, changes: dict[str, object]
+) -> None:
+    model = make(order, **changes)
+    tokens, labels = batch(order)
+    whole = model(tokens, labels)
+    cache = model.make_cache(len(tokens))
+    steps = [model(tokens, labels, slots, cache) for slots in order.step_slots]
+    torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_prefix_computed_at_once_fills_the_cache_as_the_steps_do(order: GenerationOrder) -> None:
+    model = make(order)
+    tokens, labels = batch(order)
+    split = order.step_slots[order.steps // 2].start
+    cache = model.make_cache(len(tokens))
+    model(tokens, labels, range(split), cache)
+    rest = model(tokens, labels, range(split, order.num_tokens), cache)
+    torch.testing.assert_close(rest, model(tokens, labels)[:, split:], rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_decoding_reads_only_tokens_already_made(order: GenerationOrder) -> None:
+    """The buffer past the slots holds rubbish while decoding; a forward over a prefix must not care."""
+    model = make(order)
+    tokens, labels = batch(order)
+    for slots in order.step_slots:
+        rubbish = tokens.clone()
+        rubbish[:, slots.start :] = torch.randint(0, VOCABULARY, rubbish[:, slots.start :].shape)
+        prefix = range(slots.stop)
+        assert torch.equal(model(rubbish, labels, prefix), model(tokens, labels, prefix))
+
+
+def test_slots_without_their_predecessors_are_refused() -> None:
+    model = make(ORDERS["regions"])
+    tokens, labels = batch(model.order)
+    with pytest.raises(ValueError, match="need a cache"):
+        model(tokens, labels, range(4, 8))
+
+
+def test_gradient_checkpointing_changes_no_gradient() -> None:
+    order = ORDERS["regions"]
+    tokens, labels = batch(order)
+    gradients = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        model = make(order, gradient_checkpointing=checkpointing).train()
+        next_token_loss(model(tokens, labels), tokens).mean().backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(list(make(order).parameters()))
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert torch.equal(plain, recomputed)
+
+
+@torch.no_grad()
+def test_flex_and_sdpa_attention_agree(order: GenerationOrder) -> None:
+    mask = AttentionMask(order.mask)
+    n = order.num_tokens
+    queries, keys, values = torch.randn(2, 4, n, 16), torch.randn(2, 2, n, 16), torch.randn(2, 2, n, 16)
+    plain = attend(queries, keys, values, mask)
+    torch.testing.assert_close(
+        attend_blocks(queries, keys, values, mask, compiled=False), plain, rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="compiled FlexAttention runs on CUDA only")
+def test_compiled_flex_attention_agrees_on_cuda(order: GenerationOrder) -> None:
+    inputs = [torch.randn(2, 2, order.num_tokens, 16, device="cuda", requires_grad=True) for _ in range(3)]
+    mask = AttentionMask(order.mask, "cuda")
+    outputs = [
+        attend_blocks(*inputs, mask, compiled=True),
+        torch.nn.functional.scaled_dot_product_attention(*inputs, attn_mask=mask.dense),
+    ]
+    torch.testing.assert_close(*outputs, rtol=1e-3, atol=1e-3)
+    gradients = [torch.autograd.grad(out.square().sum(), inputs) for out in outputs]
+    for flex, sdpa in zip(*gradients, strict=True):
+        torch.testing.assert_close(flex, sdpa, rtol=1e-2, atol=1e-2)
+
+
+def test_a_model_is_rebuilt_from_its_config(order: GenerationOrder) -> None:
+    model = make(order, qk_norm=True, num_kv_heads=1)
+    twin = VideoTransformer.from_config(model.config).eval()
+    twin.load_state_dict(model.state_dict())
+    tokens, labels = batch(order)
+    assert torch.equal(twin(tokens, labels), model(tokens, labels))
+
+
+def test_bad_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="num_heads must divide dim: got dim=32, num_heads=3"):
+        make(ORDERS["raster"], num_heads=3)
+    with pytest.raises(ValueError, match="num_kv_heads must divide num_heads"):
+        make(ORDERS["raster"], num_heads=4, num_kv_heads=3)
+    with pytest.raises(ValueError, match="num_layers must be positive, got 0"):
+        make(ORDERS["raster"], num_layers=0)
+    with pytest.raises(ValueError, match="head_dim must be a multiple of"):
+        make(ORDERS["raster"], dim=30, num_heads=2)
