@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= runs/demo
 
-.PHONY: setup demo test test-slow lint format clean
+.PHONY: setup demo demo-smoke test test-slow lint format clean
 
 setup: $(VENV)/.installed
 
@@ -18,6 +18,11 @@ $(VENV)/.installed: setup.cfg constraints.txt
 
 demo: setup
 	$(BIN)/parvideo demo --out $(DEMO)
+
+# The demo's whole path at its smallest size: every stage, nothing worth looking at.
+demo-smoke: setup
+	rm -rf runs/demo-smoke
+	$(BIN)/parvideo demo --preset smoke --out runs/demo-smoke
 
 lint: setup
 	$(BIN)/ruff check .
