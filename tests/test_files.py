@@ -10,9 +10,14 @@ from parvideo.files import atomic_path, read_json, sha256_file, sha256_json, wri
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "a.json"
     write_json(target, {"old": 1})
-    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
-        temporary.write_text("half of")
-        raise RuntimeError
+
+    def fail_halfway() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("half of")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert read_json(target) == {"old": 1}
     assert list(tmp_path.iterdir()) == [target]
 
