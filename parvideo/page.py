@@ -262,7 +262,8 @@ def _class_row(entry: ClassClips, columns: Sequence[ClipColumn]) -> str:
             for number, clip in enumerate(clips, start=1)
         )
         body = canvases or '<span class="none">none</span>'
-        cells.append(f'<div class="cell" role="cell" data-column="{title}">{body}</div>')
+        style = f"--across: {min(max(len(clips), 1), 3)}"
+        cells.append(f'<div class="cell" role="cell" data-column="{title}" style="{style}">{body}</div>')
     return (
         f'<div class="row" role="row"><div class="name" role="rowheader">{name}</div>{"".join(cells)}</div>'
     )
@@ -290,7 +291,9 @@ def _orders(generators: Sequence[Generator]) -> str:
             f'{t * h * w} tokens in {t} latent frames of {h} by {w}"></canvas>'
             f'<div class="progress" aria-hidden="true"><span></span></div></figure>'
         )
-    return "".join(figures)
+    # Orders stand beside each other where their tokens can be 12 pixels wide, else below each other.
+    least = max((12 * g.group.shape[0] * (g.group.shape[2] + 1) + 36 for g in generators), default=0)
+    return f'<div class="orders" style="--least: {least}px">{"".join(figures)}</div>'
 
 
 def _comparison(generators: Sequence[Generator]) -> str:

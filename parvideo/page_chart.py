@@ -10,7 +10,7 @@ FAINT_POINTS, BOLD_POINTS = 400, 60
 """A curve of more than BOLD_POINTS values is drawn twice: faint, and bold as the means of equal runs."""
 
 _WIDTH, _HEIGHT = 560, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 16, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 28, 16, 44
 
 
 @dataclass(frozen=True)
