@@ -60,7 +60,7 @@ class FrechetDistance:
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean ``[d]`` and covariance ``[d, d]`` of ``count`` features, the covariance divided by count - ddof."""
+    """Mean ``[d]`` and covariance ``[d, d]`` (divided by count - ddof) of ``count`` features."""
 
     mean: Array
     covariance: Array
@@ -155,7 +155,10 @@ def _triangular_root(features: Array, ddof: int) -> Array:
     """R ``[min(N, d), d]`` with R^T R the covariance."""
     centred = features - features.mean(axis=0)
     scaled: Array = centred / np.sqrt(len(features) - ddof)
-    return scaled if len(scaled) <= scaled.shape[1] else np.linalg.qr(scaled, mode="r")
+    if len(scaled) <= scaled.shape[1]:
+        return scaled
+    root: Array = scipy.linalg.qr(scaled, mode="r", check_finite=False)[0][: scaled.shape[1]]
+    return root
 
 
 def _symmetric_root(matrix: Array) -> Array:

@@ -1,7 +1,7 @@
 """Fréchet video distance: how far generated clips lie from real ones in the feature space of a network.
 
-Unterthiner et al., "Towards Accurate Generative Models of Video" (arXiv 1812.01717). The metric takes features
-and owns no network; `parvideo.metrics.extractors` makes them from clips.
+Unterthiner et al., "Towards Accurate Generative Models of Video" (arXiv 1812.01717). The metric takes
+features and owns no network; `parvideo.metrics.extractors` makes them from clips.
 """
 
 import hashlib
@@ -103,6 +103,12 @@ class FrechetVideoDistance(Metric):
         self.dim = dim
         self.formula = formula or FrechetFormula()
         self.paired = paired
+        self.real_features: list[Tensor]
+        self.real_ids: list[Tensor]
+        self.real_groups: list[Tensor]
+        self.fake_features: list[Tensor]
+        self.fake_ids: list[Tensor]
+        self.fake_groups: list[Tensor]
         for side in ("real", "fake"):
             for name in ("features", "ids", "groups"):
                 self.add_state(f"{side}_{name}", default=[], dist_reduce_fx="cat")
@@ -114,8 +120,8 @@ class FrechetVideoDistance(Metric):
             features: float32 or float64 ``[B, dim]``.
             real: whether the clips are real ones.
             sample_id: int64 ``[B]``, one for each clip, the same on whichever process sees it (`id_keys`).
-            group: int64 ``[B]``, source video of each clip, left out together by the jackknife; the clip itself
-                when left out.
+            group: int64 ``[B]``, source video of each clip, which the jackknife deletes whole; the clip
+                itself when left out.
 
         Raises:
             ValueError: for another shape or dtype, or features that are not finite.
@@ -171,7 +177,7 @@ class FrechetVideoDistance(Metric):
         )
 
     def sync(self, *args: object, **kwargs: object) -> None:
-        """Gather the states; a process that saw no clip takes part with none, or the others would wait for it."""
+        """Gather the states; a process that saw no clip takes part too, or the others would wait for it."""
         if not self._is_synced:
             for side in ("real", "fake"):
                 if not getattr(self, f"{side}_features"):

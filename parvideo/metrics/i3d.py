@@ -128,8 +128,8 @@ def load_i3d_state(network: InceptionI3d, state: Mapping[str, Tensor]) -> None:
     if missing or unknown:
         raise ValueError(
             f"I3D weights do not fit: {len(missing)} entries missing {missing[:3]}, "
-            f"{len(unknown)} unknown {unknown[:3]}; expected {len(own)} entries, or {len(own) - len(optional)} "
-            "without num_batches_tracked"
+            f"{len(unknown)} unknown {unknown[:3]}; expected {len(own)} entries, "
+            f"or {len(own) - len(optional)} without num_batches_tracked"
         )
     for key, value in state.items():
         if value.shape != own[key].shape:
@@ -142,7 +142,7 @@ def load_i3d_state(network: InceptionI3d, state: Mapping[str, Tensor]) -> None:
 
 
 class _Unit(nn.Module):
-    """Convolution with SAME padding, then batch normalisation and ReLU; a bare convolution if ``bn_eps`` is None."""
+    """Convolution with SAME padding, then batch normalisation and ReLU unless ``bn_eps`` is None."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, bn_eps: float | None) -> None:
         super().__init__()

@@ -4,8 +4,6 @@ k(x, y) = (x.y / d + 1)^3, unbiased (Binkowski et al., arXiv 1801.01401, section
 that falls with N, and may be slightly negative when the two sets agree.
 """
 
-import numpy as np
-
 from parvideo.metrics.frechet import Array, check_features
 
 _BLOCK = 2048
