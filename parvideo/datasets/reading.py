@@ -1,4 +1,7 @@
-"""A video file, read by frame number: decord where it is exact, PyAV for everything else."""
+"""A video file, read by frame number: decord where it is exact, PyAV for everything else.
+
+The frame rate of a file is taken as constant: frame k stands at k / fps seconds.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +18,10 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "decord", "pyav"]
 
-# Only here was decord seen to return PyAV's frames bit for bit, on a seek too (test_reading.py): it cannot
-# open AV1, rounds 10-bit video differently and returned another frame on a seek in H.265.
-_EXACT_IN_DECORD = {("h264", "yuv420p"), ("mpeg4", "yuv420p")}
+# Only here was decord seen to return PyAV's frames bit for bit, on a seek too (test_reading.py). It cannot open
+# AV1, rounds 10-bit video differently, returned another frame on a seek in H.265, and in AVI, which has no
+# presentation times, a seek past a key frame returns frames from the start of the file without a word.
+_EXACT_IN_DECORD = {("mov", "h264", "yuv420p"), ("mov", "mpeg4", "yuv420p")}
 
 
 class UnreadableVideoError(ValueError):
@@ -34,19 +38,20 @@ class UnreadableVideoError(ValueError):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is in a video file: its frame count, frames a second, size in pixels and coding."""
+    """What is in a video file: its frame count, frames a second, size in pixels, container and coding."""
 
     frames: int
     fps: float
     height: int
     width: int
+    container: str
     codec: str
     pixel_format: str
 
     @property
     def backend(self) -> Literal["decord", "pyav"]:
         """The decoder that ``backend="auto"`` takes for this file."""
-        return "decord" if (self.codec, self.pixel_format) in _EXACT_IN_DECORD else "pyav"
+        return "decord" if (self.container, self.codec, self.pixel_format) in _EXACT_IN_DECORD else "pyav"
 
 
 def probe(path: Path) -> VideoInfo:
@@ -61,7 +66,9 @@ def probe(path: Path) -> VideoInfo:
     try:
         with _open(path) as container:
             stream = _video_stream(path, container)
-            info = _describe(path, stream, sum(packet.size > 0 for packet in container.demux(stream)))
+            info = _describe(
+                path, container, stream, sum(packet.size > 0 for packet in container.demux(stream))
+            )
             promised = stream.frames
     except (FFmpegError, OSError) as error:
         raise UnreadableVideoError(path, f"cannot be opened as a video ({error})") from error
@@ -85,8 +92,9 @@ def read_frames(
     Args:
         path: the video file.
         indices: frame numbers from 0 in order of display, not negative, in any order, repeats allowed.
-        backend: ``"decord"``, ``"pyav"``, or ``"auto"``: decord for 8-bit H.264 and MPEG-4 part 2, where
-            it is exact, and PyAV for any other coding and where decord fails.
+        backend: ``"decord"``, ``"pyav"``, or ``"auto"``: decord for 8-bit H.264 and MPEG-4 part 2 in MP4,
+            where it is exact and its seeks help, and PyAV for all else (UCF-101's AVI too) and where decord
+            fails.
         num_threads: decoder threads; 1 is right inside a data loader's worker.
 
     Returns:
@@ -121,7 +129,7 @@ def _peek(path: Path) -> VideoInfo:
     try:
         with _open(path) as container:
             stream = _video_stream(path, container)
-            return _describe(path, stream, stream.frames)
+            return _describe(path, container, stream, stream.frames)
     except (FFmpegError, OSError) as error:
         raise UnreadableVideoError(path, f"cannot be opened as a video ({error})") from error
 
@@ -139,7 +147,7 @@ def _video_stream(path: Path, container: "InputContainer") -> "VideoStream":
     return container.streams.video[0]
 
 
-def _describe(path: Path, stream: "VideoStream", frames: int) -> VideoInfo:
+def _describe(path: Path, container: "InputContainer", stream: "VideoStream", frames: int) -> VideoInfo:
     rate = stream.average_rate or stream.guessed_rate
     context = stream.codec_context
     if context is None:
@@ -150,7 +158,15 @@ def _describe(path: Path, stream: "VideoStream", frames: int) -> VideoInfo:
         raise UnreadableVideoError(
             path, f"states no picture ({context.width}x{context.height}, {context.pix_fmt})"
         )
-    return VideoInfo(frames, float(rate), context.height, context.width, context.name, context.pix_fmt)
+    return VideoInfo(
+        frames=frames,
+        fps=float(rate),
+        height=context.height,
+        width=context.width,
+        container=container.format.name.split(",")[0],
+        codec=context.name,
+        pixel_format=context.pix_fmt,
+    )
 
 
 def _read_decord(path: Path, indices: Sequence[int], num_threads: int) -> Tensor:
@@ -161,6 +177,8 @@ def _read_decord(path: Path, indices: Sequence[int], num_threads: int) -> Tensor
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=num_threads)
         if max(indices) >= len(reader):
             raise UnreadableVideoError(path, f"has {len(reader)} frames, frame {max(indices)} was asked for")
+        if reader.get_frame_timestamp(0)[0] < 0 and len(reader.get_key_indices()) > 1:
+            raise UnreadableVideoError(path, "has no presentation times, without which decord seeks wrongly")
         frames: np.ndarray = reader.get_batch(list(indices)).asnumpy()
     except (decord.DECORDError, RuntimeError) as error:
         reason = str(error).strip().splitlines()
@@ -173,9 +191,11 @@ def _read_decord(path: Path, indices: Sequence[int], num_threads: int) -> Tensor
 def _read_pyav(path: Path, indices: Sequence[int], num_threads: int) -> Tensor:
     """Decode from the first frame on: slower than a seek, and right for every coding."""
     from av.error import FFmpegError
+    from av.video.reformatter import VideoReformatter
 
     wanted, last = set(indices), max(indices)
     found: dict[int, np.ndarray] = {}
+    to_rgb = VideoReformatter()  # one for all frames: frame.to_ndarray would build its tables each time
     number = -1
     try:
         with _open(path) as container:
@@ -183,7 +203,7 @@ def _read_pyav(path: Path, indices: Sequence[int], num_threads: int) -> Tensor:
             stream.codec_context.thread_count = num_threads
             for number, frame in enumerate(container.decode(stream)):
                 if number in wanted:
-                    found[number] = frame.to_ndarray(format="rgb24")
+                    found[number] = to_rgb.reformat(frame, format="rgb24").to_ndarray()
                 if number == last:
                     break
     except (FFmpegError, OSError, MemoryError) as error:
