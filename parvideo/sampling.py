@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from parvideo.transformer.factors import join_tokens
 from parvideo.transformer.model import VideoTransformer
 
 GuidanceSchedule = Literal["constant", "linear", "cosine"]
@@ -122,13 +123,16 @@ def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
     return logits
 
 
-def sample_tokens(logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> Tensor:
+def sample_tokens(
+    logits: Tensor, uniforms: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
+) -> Tensor:
     """Draw tokens by inverting the cumulative distribution at given uniforms.
 
     Args:
-        logits: ``[..., V]``.
+        logits: ``[..., V]``, or ``[..., sum(factors)]``.
         uniforms: ``[...]`` in [0, 1).
-        config: temperature, top-k and top-p.
+        config: temperature, top-k and top-p; with factors they act on each digit.
+        factors: of a model that predicts tokens as digits.
 
     Returns:
         int64 ``[...]``; never a token of probability zero.
@@ -137,19 +141,32 @@ def sample_tokens(logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> T
         ValueError: if the logits hold NaN or leave no token to draw.
     """
     if torch.isnan(logits).any():
-        raise ValueError(
-            "the logits contain NaN: the weights or the activations (half precision?) are broken"
-        )
+        raise ValueError("the logits hold NaN: the weights or the activations (half precision?) are broken")
+    if factors is None:
+        return _draw(logits, uniforms, config)[0]
+    digits = []
+    for part in logits.split(list(factors), dim=-1):
+        digit, uniforms = _draw(part, uniforms, config)
+        digits.append(digit)
+    return join_tokens(digits, factors)
+
+
+def _draw(logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> tuple[Tensor, Tensor]:
+    """A token for each uniform, and where in the token's share of [0, 1) the uniform fell, itself uniform."""
     if (logits.amax(dim=-1) == -math.inf).any():
         raise ValueError("every token is masked out (all logits are -inf): there is nothing to draw")
     if config.temperature == 0:
-        return logits.argmax(dim=-1)
+        return logits.argmax(dim=-1), uniforms
     kept = filter_logits(logits.float() / config.temperature, config.top_k, config.top_p)
-    cumulative = kept.softmax(dim=-1).cumsum(dim=-1)
+    probabilities = kept.softmax(dim=-1)
+    cumulative = probabilities.cumsum(dim=-1)
     total = cumulative[..., -1]
     # Strictly below the total, so that rounding cannot lead past the last token that may be drawn.
     threshold = torch.minimum(uniforms.to(total) * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, threshold[..., None], right=True).squeeze(-1)
+    drawn = torch.searchsorted(cumulative, threshold[..., None], right=True)
+    upper, share = (x.gather(-1, drawn).squeeze(-1).double() for x in (cumulative, probabilities))
+    rest = ((uniforms.double() * total.double() - (upper - share)) / share).clamp(0, 1 - 2**-53)
+    return drawn.squeeze(-1), rest
 
 
 @torch.inference_mode()
@@ -203,7 +220,7 @@ def generate(
             scale = config.guidance_at(step, order.steps)
             logits = unconditional + (conditional - unconditional) * scale
         here = slice(slots.start, slots.stop)
-        drawn = sample_tokens(logits, uniforms[:, here], config)
+        drawn = sample_tokens(logits, uniforms[:, here], config, transformer.factors)
         tokens[:, here] = torch.where(known[here], tokens[:, here], drawn)
         if on_step is not None:
             on_step(step + 1, order.steps)

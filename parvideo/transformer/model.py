@@ -1,11 +1,10 @@
 """The video transformer: an order's slots in, logits of the tokens they predict out."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -13,6 +12,7 @@ from parvideo.order import GenerationOrder
 from parvideo.transformer.attention import AttentionMask
 from parvideo.transformer.blocks import TransformerBlock
 from parvideo.transformer.cache import KVCache
+from parvideo.transformer.factors import check_factors
 from parvideo.transformer.rotary import SpecialPositions, rotary_table
 
 
@@ -39,6 +39,8 @@ class VideoTransformer(nn.Module):
         special_positions: positions of class and transition slots, see `rotary_table`.
         norm_eps: of every RMSNorm.
         gradient_checkpointing: recompute each block in the backward pass instead of storing it.
+        factors: predict a token as digits below these factors, whose product is ``codebook_size`` (see
+            `parvideo.transformer.factors`): the head then has their sum of outputs, not their product.
 
     Raises:
         ValueError: if a size is not positive, or heads do not divide the width.
@@ -64,6 +66,7 @@ class VideoTransformer(nn.Module):
         special_positions: SpecialPositions = "target",
         norm_eps: float = 1e-5,
         gradient_checkpointing: bool = False,
+        factors: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
@@ -85,6 +88,7 @@ class VideoTransformer(nn.Module):
             raise ValueError(
                 f"num_kv_heads must divide num_heads: got num_heads={num_heads}, num_kv_heads={num_kv_heads}"
             )
+        self.factors = None if factors is None else check_factors(factors, codebook_size)
         self.codebook_size = codebook_size
         self.num_classes = num_classes
         self.gradient_checkpointing = gradient_checkpointing
@@ -104,6 +108,7 @@ class VideoTransformer(nn.Module):
             "special_positions": special_positions,
             "norm_eps": norm_eps,
             "gradient_checkpointing": gradient_checkpointing,
+            "factors": None if factors is None else list(factors),
         }
         self.token_embedding = nn.Embedding(codebook_size, dim)
         self.class_embedding = nn.Embedding(num_classes + 1, dim)
@@ -116,7 +121,7 @@ class VideoTransformer(nn.Module):
             for _ in range(num_layers)
         )
         self.norm = nn.RMSNorm(dim, eps=norm_eps)
-        self.head = nn.Linear(dim, codebook_size, bias=False)
+        self.head = nn.Linear(dim, sum(self.factors) if self.factors else codebook_size, bias=False)
         self.register_buffer("rotary", torch.empty(0), persistent=False)
         self.register_buffer("source", torch.empty(0), persistent=False)
         self._set_order(order)
@@ -162,7 +167,7 @@ class VideoTransformer(nn.Module):
             cache: keys and values of earlier slots, extended by these.
 
         Returns:
-            ``[B, S, V]`` for the S slots.
+            ``[B, S, V]`` for the S slots; ``[B, S, sum(factors)]``, factor after factor, with `factors`.
 
         Raises:
             ValueError: if the slots skip some that they see and no cache holds them.
@@ -225,11 +230,3 @@ class VideoTransformer(nn.Module):
             if parameter.ndim >= 2:
                 writes_residual = name.endswith(("attention.out.weight", "ffn.down.weight"))
                 nn.init.normal_(parameter, std=residual if writes_residual else 0.02)
-
-
-def next_token_loss(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Cross entropy of each slot: logits ``[B, N, V]`` and ordered tokens ``[B, N]`` give ``[B, N]``.
-
-    Slot k predicts token k, so nothing is shifted.
-    """
-    return F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten(), reduction="none").view_as(tokens)

@@ -1,0 +1,59 @@
+"""Tokens of a large codebook as digits, so that a head needs a softmax per digit instead of one over all.
+
+With factors (512, 125) token 1000 of 64,000 is the pair (488, 1): the first digit varies fastest, as in FSQ's
+ids, whose levels a factor groups. The digits of a token are predicted independently given the slot.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def check_factors(factors: Sequence[int], codebook_size: int) -> tuple[int, ...]:
+    """The factors as a tuple.
+
+    Raises:
+        ValueError: unless they are positive and their product is the codebook size.
+    """
+    if min(factors, default=0) < 1 or math.prod(factors) != codebook_size:
+        raise ValueError(
+            f"factors must be positive and multiply to codebook_size {codebook_size}, "
+            f"got {list(factors)} with product {math.prod(factors)}"
+        )
+    return tuple(factors)
+
+
+def split_tokens(tokens: Tensor, factors: Sequence[int]) -> list[Tensor]:
+    """The digits of tokens ``[...]``: for each factor an int64 ``[...]`` below it."""
+    digits = []
+    for factor in factors:
+        digits.append(tokens % factor)
+        tokens = tokens // factor
+    return digits
+
+
+def join_tokens(digits: Sequence[Tensor], factors: Sequence[int]) -> Tensor:
+    """Tokens from their digits; the inverse of `split_tokens`."""
+    tokens = torch.zeros_like(digits[0])
+    for digit, factor in zip(reversed(digits), reversed(factors), strict=True):
+        tokens = tokens * factor + digit
+    return tokens
+
+
+def next_token_loss(logits: Tensor, tokens: Tensor, factors: Sequence[int] | None = None) -> Tensor:
+    """Cross entropy of each slot: logits ``[B, N, V]`` and ordered tokens ``[B, N]`` give ``[B, N]``.
+
+    Slot k predicts token k, so nothing is shifted. With ``factors`` the logits are ``[B, N, sum(factors)]``
+    and the loss is the sum over the digits, still the negative log likelihood of the token.
+    """
+    sizes = [logits.shape[-1]] if factors is None else list(factors)
+    parts = logits.split(sizes, dim=-1)
+    digits = [tokens] if factors is None else split_tokens(tokens, factors)
+    losses = [
+        F.cross_entropy(part.flatten(0, 1).float(), digit.flatten(), reduction="none")
+        for part, digit in zip(parts, digits, strict=True)
+    ]
+    return torch.stack(losses).sum(dim=0).view_as(tokens)
