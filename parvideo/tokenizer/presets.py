@@ -3,13 +3,16 @@
 from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
+    # All layers work at the latent grid: on two CPU cores, at equal time, this is 3 dB better on the toy set
+    # than strided convolutions in time after a patch in space (tools/study_tokenizer.py).
     "tiny": {
-        "channels": 32,
-        "channel_multipliers": [1, 2, 2],
+        "channels": 64,
+        "channel_multipliers": [1],
         "num_res_blocks": 1,
-        "time_strides": [2, 2],
-        "space_strides": [1, 1],
+        "time_strides": [],
+        "space_strides": [],
         "patch_size": 4,
+        "patch_frames": 4,
         "norm_groups": 8,
         "levels": [8, 5, 5, 5],
     },

@@ -86,7 +86,7 @@ class FSQ(Quantizer):
         sizes = [int(level) for level in levels]
         self._codebook_size = math.prod(sizes)
         eps = 1e-3 if bound == "vqp" else -1e-3
-        column = (len(sizes), 1, 1, 1)
+        column = (1, len(sizes), 1, 1, 1)  # five axes, so that .to(memory_format=channels_last_3d) works
         half_range = torch.tensor([(size - 1) * (1 + eps) / 2 for size in sizes])
         offset = torch.tensor([0.5 if size % 2 == 0 else 0.0 for size in sizes])
         shift = torch.atanh(offset / half_range) if bound == "vqp" else torch.tan(offset / half_range)
@@ -100,7 +100,7 @@ class FSQ(Quantizer):
 
     @property
     def dim(self) -> int:
-        return self.levels.shape[0]
+        return self.levels.numel()
 
     @property
     def codebook_size(self) -> int:
