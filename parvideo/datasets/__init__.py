@@ -2,6 +2,8 @@
 
 from parvideo.datasets.clips import ClipDataset, ClipItem, Policy, TooManyUnreadableError
 from parvideo.datasets.reading import Backend, UnreadableVideoError, VideoInfo, probe, read_frames
+from parvideo.datasets.tokens import TokenDataset, TokenItem, TokenPlan, TokenWriter
+from parvideo.datasets.toy import ToySettings, draw_toy_clip, toy_videos, write_toy_data
 from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
 from parvideo.datasets.videos import Split, VideoList, VideoRecord, load_videos
 from parvideo.datasets.writing import read_clips, write_avi, write_clips, write_contact_sheet, write_mp4
@@ -12,19 +14,27 @@ __all__ = [
     "ClipItem",
     "Policy",
     "Split",
+    "TokenDataset",
+    "TokenItem",
+    "TokenPlan",
+    "TokenWriter",
     "TooManyUnreadableError",
+    "ToySettings",
     "UnreadableVideoError",
     "VideoInfo",
     "VideoList",
     "VideoRecord",
+    "draw_toy_clip",
     "flip_horizontally",
     "load_videos",
     "probe",
     "read_clips",
     "read_frames",
     "resize_and_crop",
+    "toy_videos",
     "write_avi",
     "write_clips",
     "write_contact_sheet",
     "write_mp4",
+    "write_toy_data",
 ]

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "decord", "pyav"]
 
-# Only here was decord seen to return PyAV's frames bit for bit, on a seek too (test_reading.py). It cannot open
-# AV1, rounds 10-bit video differently, returned another frame on a seek in H.265, and in AVI, which has no
-# presentation times, a seek past a key frame returns frames from the start of the file without a word.
+# Only here was decord seen to return PyAV's frames bit for bit, on a seek too (test_reading.py). It cannot
+# open AV1, rounds 10-bit video differently and returned another frame on a seek in H.265; and in AVI, which
+# has no presentation times, it returns frames from the start of the file after a seek, without a word.
 _EXACT_IN_DECORD = {("mov", "h264", "yuv420p"), ("mov", "mpeg4", "yuv420p")}
 
 

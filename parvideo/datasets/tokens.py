@@ -1,0 +1,287 @@
+"""Token shards: a data set of token grids on disk, as arrays of a fixed number of items and a manifest.
+
+The work list (which clips, in which order) is fixed before the first shard is made, and shard k holds its
+items k·S to (k+1)·S - 1. So any process can make any shard, a killed run is continued by making the shards
+that are missing, and nothing can be lost or doubled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from parvideo.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+
+PLAN, MANIFEST = "plan.json", "manifest.json"
+
+
+class TokenItem(TypedDict):
+    """What a token data set gives: ``tokens`` int64 ``[t, h, w]``, the label and the id of the clip."""
+
+    tokens: Tensor
+    label: int
+    id: str
+
+
+@dataclass(frozen=True)
+class TokenPlan:
+    """Everything that fixes a token data set before the first token is made.
+
+    Attributes:
+        tokenizer: hash of the tokenizer's weights and configuration.
+        data: hash of the videos' manifest.
+        grid: latent grid (t, h, w).
+        codebook_size: tokens are 0 to this - 1.
+        class_names: in label order.
+        frames: pixel frames of a clip.
+        fps: frames a second of a clip; None if ``stride`` says it.
+        stride: source frames from one frame of a clip to the next; None if ``fps`` says it.
+        views: names of the views that each clip was taken in, such as ``["center", "center flipped"]``.
+        ids: one per item, unique: the clip and its view.
+        labels: one per item.
+        shard_size: S, items of a shard; the last one may hold fewer.
+    """
+
+    tokenizer: str
+    data: str
+    grid: tuple[int, int, int]
+    codebook_size: int
+    class_names: list[str]
+    frames: int
+    fps: float | None
+    stride: int | None
+    views: list[str]
+    ids: list[str]
+    labels: list[int]
+    shard_size: int = 256
+
+    def __post_init__(self) -> None:
+        if len(self.grid) != 3 or min(self.grid) < 1:
+            raise ValueError(f"grid is {self.grid}; it must be three numbers of 1 or more")
+        for name in ("codebook_size", "frames", "shard_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if not self.ids or len(self.ids) != len(self.labels):
+            raise ValueError(
+                f"ids has {len(self.ids)} entries and labels {len(self.labels)}; give one each per item"
+            )
+        if len(set(self.ids)) != len(self.ids):
+            twice = next(name for name in self.ids if self.ids.count(name) > 1)
+            raise ValueError(f"ids has {twice!r} more than once; every item needs its own")
+        if not 0 <= min(self.labels) <= max(self.labels) < len(self.class_names):
+            raise ValueError(
+                f"labels run from {min(self.labels)} to {max(self.labels)}; they must lie in the "
+                f"{len(self.class_names)} classes 0 to {len(self.class_names) - 1}"
+            )
+
+    @property
+    def num_shards(self) -> int:
+        """Shards that hold all items."""
+        return -(-len(self.ids) // self.shard_size)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest of uint16 and int32 that holds every token."""
+        return np.dtype(np.uint16 if self.codebook_size <= 2**16 else np.int32)
+
+    def items(self, shard: int) -> range:
+        """The numbers of the items in a shard.
+
+        Raises:
+            ValueError: if there is no such shard.
+        """
+        if not 0 <= shard < self.num_shards:
+            raise ValueError(f"shard is {shard}; there are {self.num_shards}, from 0")
+        return range(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.ids)))
+
+
+class TokenWriter:
+    """Writes the shards of one plan, in any order, from any number of processes."""
+
+    def __init__(self, folder: Path, plan: TokenPlan) -> None:
+        """Begin, or go on with, a token data set.
+
+        Raises:
+            ValueError: if the folder was begun with another plan; the message names what differs.
+        """
+        self.folder, self.plan = folder, plan
+        if (folder / PLAN).exists():
+            there = _read_plan(folder / PLAN)
+            other = [
+                field.name
+                for field in fields(plan)
+                if getattr(there, field.name) != getattr(plan, field.name)
+            ]
+            if other:
+                raise ValueError(
+                    f"{folder} holds tokens made with another {', '.join(other)}; use another folder or remove it"
+                )
+        else:
+            write_json(folder / PLAN, asdict(plan))
+
+    def missing_shards(self) -> list[int]:
+        """The shards still to be made.
+
+        Raises:
+            ValueError: if a shard that is there does not fit the plan.
+        """
+        paths = {shard: _shard_path(self.folder, shard) for shard in range(self.plan.num_shards)}
+        for shard, path in paths.items():
+            if path.exists():
+                _open_shard(path, self.plan, shard)
+        return [shard for shard, path in paths.items() if not path.exists()]
+
+    def write_shard(self, shard: int, tokens: Tensor) -> None:
+        """Write one shard in one step.
+
+        Args:
+            shard: its number.
+            tokens: int64 ``[n, t, h, w]``, n items in the plan's order: ``plan.items(shard)``.
+
+        Raises:
+            ValueError: on another shape or dtype, or a token outside the codebook.
+        """
+        shape = (len(self.plan.items(shard)), *self.plan.grid)
+        if tuple(tokens.shape) != shape or tokens.dtype != torch.int64:
+            raise ValueError(
+                f"tokens are {tokens.dtype} {list(tokens.shape)}; shard {shard} is int64 {list(shape)}"
+            )
+        low, high = int(tokens.min()), int(tokens.max())
+        if low < 0 or high >= self.plan.codebook_size:
+            raise ValueError(
+                f"tokens run from {low} to {high}; the codebook has 0 to {self.plan.codebook_size - 1}"
+            )
+        with atomic_path(_shard_path(self.folder, shard)) as temporary:
+            np.save(temporary, tokens.cpu().numpy().astype(self.plan.dtype))
+
+    def finish(self) -> Path:
+        """Check every shard and write the manifest, without which nothing reads the tokens.
+
+        Returns:
+            The manifest's path.
+
+        Raises:
+            ValueError: if shards are missing or broken, naming them.
+        """
+        missing = self.missing_shards()
+        if missing:
+            raise ValueError(
+                f"{self.folder} lacks {len(missing)} of {self.plan.num_shards} shards, first {missing[0]}"
+            )
+        shards = []
+        for shard in range(self.plan.num_shards):
+            path = _shard_path(self.folder, shard)
+            tokens = _open_shard(path, self.plan, shard)
+            if int(tokens.min()) < 0 or int(tokens.max()) >= self.plan.codebook_size:
+                raise ValueError(
+                    f"{path} has tokens outside the codebook of {self.plan.codebook_size}; remove it"
+                )
+            shards.append({"file": path.name, "count": len(tokens), "sha256": sha256_file(path)})
+        write_json(
+            self.folder / MANIFEST,
+            {
+                "format": 1,
+                "items": len(self.plan.ids),
+                "plan": sha256_json(asdict(self.plan)),
+                "shards": shards,
+            },
+        )
+        return self.folder / MANIFEST
+
+
+class TokenDataset(Dataset[TokenItem]):
+    """The finished token data set in a folder; arrays are mapped into memory, by each process for itself."""
+
+    def __init__(self, folder: Path, tokenizer: str | None = None, verify: bool = False) -> None:
+        """Open a token data set.
+
+        Args:
+            folder: what a :class:`TokenWriter` finished.
+            tokenizer: the hash that the tokenizer must have; None to take any.
+            verify: compare the checksum of every shard (reads all of it once).
+
+        Raises:
+            ValueError: if it is not finished, was made by another tokenizer, or is damaged, naming the file.
+        """
+        if not (folder / MANIFEST).is_file():
+            raise ValueError(
+                f"{folder} has no {MANIFEST}: no tokens are there, or tokenizing is not finished"
+            )
+        self.folder = folder
+        self.plan = _read_plan(folder / PLAN)
+        self.manifest: dict[str, Any] = read_json(folder / MANIFEST)
+        if self.manifest.get("format") != 1 or self.manifest.get("plan") != sha256_json(asdict(self.plan)):
+            raise ValueError(f"{folder / MANIFEST} does not belong to {folder / PLAN}; tokenize again")
+        if tokenizer is not None and tokenizer != self.plan.tokenizer:
+            raise ValueError(
+                f"{folder} was made by tokenizer {self.plan.tokenizer[:12]}, not by {tokenizer[:12]}: its tokens "
+                "mean nothing there; tokenize again"
+            )
+        self.labels = torch.tensor(self.plan.labels)
+        self._shards: dict[int, NDArray[Any]] = {}
+        for shard, entry in enumerate(self.manifest["shards"]):
+            path = _shard_path(folder, shard)
+            _open_shard(path, self.plan, shard)
+            if verify and sha256_file(path) != entry["sha256"]:
+                raise ValueError(
+                    f"{path} has changed since it was made (its checksum differs); tokenize again"
+                )
+
+    def __len__(self) -> int:
+        return len(self.plan.ids)
+
+    def __getitem__(self, index: int) -> TokenItem:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of a data set of {len(self)} items")
+        row = self._shard(index // self.plan.shard_size)[index % self.plan.shard_size]
+        return {
+            "tokens": torch.from_numpy(row.astype(np.int64)),
+            "label": self.plan.labels[index],
+            "id": self.plan.ids[index],
+        }
+
+    def read(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Read a batch at once: tokens int64 ``[B, t, h, w]`` and labels int64 ``[B]``."""
+        size = self.plan.shard_size
+        rows = np.stack([self._shard(index // size)[index % size] for index in indices])
+        return torch.from_numpy(rows.astype(np.int64)), self.labels[torch.as_tensor(indices)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_shards": {}}  # a map would travel to another process as a copy of its file
+
+    def _shard(self, shard: int) -> NDArray[Any]:
+        if shard not in self._shards:
+            self._shards[shard] = _open_shard(_shard_path(self.folder, shard), self.plan, shard)
+        return self._shards[shard]
+
+
+def _shard_path(folder: Path, shard: int) -> Path:
+    return folder / f"shard-{shard:06d}.npy"
+
+
+def _open_shard(path: Path, plan: TokenPlan, shard: int) -> NDArray[Any]:
+    shape = (len(plan.items(shard)), *plan.grid)
+    try:
+        tokens: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); remove it and tokenize again") from error
+    if tokens.shape != shape or tokens.dtype != plan.dtype:
+        raise ValueError(
+            f"{path} is {tokens.dtype} {list(tokens.shape)} and should be {plan.dtype} {list(shape)}; remove it "
+            "and tokenize again"
+        )
+    return tokens
+
+
+def _read_plan(path: Path) -> TokenPlan:
+    values = read_json(path)
+    try:
+        return TokenPlan(**{**values, "grid": tuple(values["grid"])})
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{path} is no plan of tokens: {error}") from error
