@@ -20,15 +20,14 @@ from parvideo import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (
         "parvideo.commands.demo",
-        "everything, small, in minutes: train, sample, score, and a page to look at",
+        "everything, small, in minutes: train, sample, score, a page to look at",
     ),
     "fit": ("parvideo.commands.fit", "train a tokenizer or a generator from YAML configs; resumes by itself"),
     "tokenize": ("parvideo.commands.tokenize", "turn videos into tokens on disk with a trained tokenizer"),
     "sample": ("parvideo.commands.sample", "generate clips for class names with a trained generator"),
-    "reconstruct": (
-        "parvideo.commands.reconstruct",
-        "encode and decode videos, side by side, with PSNR and SSIM",
-    ),
+    "reconstruct": ("parvideo.commands.reconstruct", "encode and decode videos, side by side, with figures"),
+    "toy-data": ("parvideo.commands.toy_data", "write a toy set of video files in UCF-101's layout"),
+    "order": ("parvideo.commands.order", "what an order of generation does, in figures and as a picture"),
 }
 """Command name -> (module, one line of help). The module's function has the command's name."""
 

@@ -1,1 +1,1 @@
-"""Training with Lightning: modules, data modules, callbacks. Alone imports lightning."""
+"""Training: what Lightning is told, and alone here. Modules, data modules, callbacks, checkpoints."""

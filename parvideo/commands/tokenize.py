@@ -1,0 +1,155 @@
+"""`parvideo tokenize`: videos to tokens on disk; a killed run goes on, nothing lost or doubled."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+from parvideo.clips import to_float
+from parvideo.datasets import ClipDataset, TokenPlan, TokenWriter
+from parvideo.files import sha256_json
+from parvideo.pretrained import TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
+from parvideo.tokenizer import VideoTokenizer
+from parvideo.training.data import ClipsByEpoch, split_videos
+
+
+def tokenize(
+    tokenizer: Path,
+    data: Path,
+    out: Path,
+    frames: int = 17,
+    size: int = 128,
+    fps: float | None = 8.0,
+    stride: int | None = None,
+    views: int = 1,
+    flip: bool = False,
+    splits: list[Literal["train", "test"]] | None = None,
+    split_index: int = 1,
+    held_out_time: float | None = None,
+    shard_size: int = 256,
+    batch_size: int = 8,
+    num_workers: int = 0,
+    device: str = "cpu",
+    seed: int = 0,
+) -> None:
+    """Encode every video of a data set with a trained tokenizer, in float32.
+
+    The folder holds train/, test/ and a copy of the tokenizer, and is what a generator trains on
+    (--data.tokens).
+
+    Args:
+        tokenizer: model folder of the tokenizer, or its run folder.
+        data: folder of videos, in UCF-101's layout or class folders.
+        out: folder for the tokens.
+        frames: frames of a clip.
+        size: height and width in pixels.
+        fps: frames a second of a clip; null to use --stride.
+        stride: source frames from one frame of a clip to the next; takes the place of --fps.
+        views: clips taken of each training video, at random places; with 1 the centre. Test: the centre.
+        flip: take every training clip mirrored too.
+        splits: train or test; may be repeated; both if not given.
+        split_index: which of UCF-101's three splits.
+        held_out_time: hold out this last part of each video's time instead of the test split.
+        shard_size: clips in one file.
+        batch_size: clips encoded together.
+        num_workers: processes that decode.
+        device: where to encode, such as cuda.
+        seed: of the views' places.
+
+    Raises:
+        ValueError: if ``out`` was begun with other settings, or the tokenizer cannot encode such clips.
+    """
+    if views < 1:
+        raise ValueError(f"views is {views}; it must be 1 or more")
+    network = load_tokenizer(tokenizer, device)
+    copy_tokenizer(tokenizer, out / TOKENIZER)
+    if fingerprint(tokenizer) != fingerprint(out / TOKENIZER):
+        raise ValueError(f"{out} holds tokens of another tokenizer; choose another folder")
+    if stride is not None:
+        fps = None
+    for split in splits or ["train", "test"]:
+        videos, span = split_videos(data, split, split_index, held_out_time)
+        centre = split == "test" or views == 1
+        clips = ClipDataset(
+            videos, frames, size, fps, stride, "center" if centre else "random", seed, span=span
+        )
+        names = ["center"] if centre else [f"random {view}" for view in range(views)]
+        mirrored = [False, True] if flip and split == "train" else [False]
+        plan = _plan(network, fingerprint(tokenizer), clips, names, mirrored, shard_size)
+        _encode(network, clips, plan, len(mirrored), out / split, batch_size, num_workers, device)
+        print(
+            f"{out / split}: {len(plan.ids)} clips as {'x'.join(map(str, plan.grid))} tokens", file=sys.stderr
+        )
+
+
+def _plan(
+    network: VideoTokenizer,
+    made_by: str,
+    clips: ClipDataset,
+    names: list[str],
+    mirrored: list[bool],
+    shard_size: int,
+) -> TokenPlan:
+    """Item number i is clip ``i mod L`` of view ``i div L``, L clips; mirrored views follow plain ones."""
+    left_out = {record.id for record, _ in clips.skipped} | {record.id for record in clips.quarantined}
+    records = [record for record in clips.records if record.id not in left_out]
+    assert len(records) == len(clips), "one clip per video"
+    views = [name + (" flipped" if flipped else "") for name in names for flipped in mirrored]
+    size = clips.size if isinstance(clips.size, tuple) else (clips.size, clips.size)
+    return TokenPlan(
+        tokenizer=made_by,
+        data=sha256_json([[record.id, record.label] for record in records] + [clips.seed, list(clips.span)]),
+        grid=network.latent_grid((clips.frames, *size)),
+        codebook_size=network.codebook_size,
+        class_names=clips.class_names or [],
+        frames=clips.frames,
+        fps=clips.fps,
+        stride=clips.stride,
+        views=views,
+        ids=[f"{record.id} {view}" for view in views for record in records],
+        labels=[record.label for _ in views for record in records],
+        shard_size=shard_size,
+    )
+
+
+@torch.inference_mode()
+def _encode(
+    network: VideoTokenizer,
+    clips: ClipDataset,
+    plan: TokenPlan,
+    mirrors: int,
+    folder: Path,
+    batch_size: int,
+    num_workers: int,
+    device: str,
+) -> None:
+    writer = TokenWriter(folder, plan)
+    missing = writer.missing_shards()
+    items = [item for shard in missing for item in plan.items(shard)]
+    draws = [(item // len(clips) // mirrors, item % len(clips)) for item in items]
+    loader = DataLoader(Subset(ClipsByEpoch(clips), draws), batch_size=batch_size, num_workers=num_workers)
+    pending: list[torch.Tensor] = []
+    done = 0
+    bar = tqdm(total=len(items), desc=f"tokenizing {folder.name}", unit="clip", disable=None)
+    for batch in loader:
+        for place, name in enumerate(batch["id"]):
+            item = items[done + place]
+            if not plan.ids[item].startswith(name + " "):
+                raise ValueError(
+                    f"{plan.ids[item]} could not be read; remove the file and tokenize into a new folder"
+                )
+            if (item // len(clips)) % mirrors:
+                batch["clip"][place] = batch["clip"][place].flip(-2)
+        pending.append(network.encode(to_float(batch["clip"].to(device))).cpu())
+        done += len(batch["id"])
+        bar.update(len(batch["id"]))
+        while missing and sum(map(len, pending)) >= len(plan.items(missing[0])):
+            tokens = torch.cat(pending)
+            count = len(plan.items(missing[0]))
+            writer.write_shard(missing.pop(0), tokens[:count])
+            pending = [tokens[count:]]
+    bar.close()
+    writer.finish()

@@ -1,0 +1,173 @@
+"""The pipeline: a generator with its tokenizer and class names, from class names to clips."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from parvideo.clips import to_uint8
+from parvideo.pretrained import load_class_names, load_tokenizer, load_transformer
+from parvideo.sampling import SamplingConfig, generate
+from parvideo.tokenizer import VideoTokenizer
+from parvideo.transformer import VideoTransformer
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all) over all batches."""
+
+
+class VideoPipeline:
+    """Class-conditional video generation: ``VideoPipeline.from_pretrained(folder).generate(["Archery"])``."""
+
+    def __init__(
+        self, tokenizer: VideoTokenizer, transformer: VideoTransformer, class_names: Sequence[str]
+    ) -> None:
+        """Put the parts together.
+
+        Raises:
+            ValueError: if the codebooks or the number of classes do not agree.
+        """
+        if tokenizer.codebook_size != transformer.codebook_size:
+            raise ValueError(
+                f"the transformer's codebook_size is {transformer.codebook_size}, "
+                f"the tokenizer's {tokenizer.codebook_size}; they do not belong together"
+            )
+        if len(class_names) != transformer.num_classes:
+            raise ValueError(
+                f"class_names has {len(class_names)} names, the transformer {transformer.num_classes} classes"
+            )
+        self.tokenizer, self.transformer = tokenizer.eval(), transformer.eval()
+        self.class_names = list(class_names)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, device: str | torch.device = "cpu") -> Self:
+        """Load a generator's model folder, or the run folder around one.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if its files do not fit together.
+        """
+        folder = Path(folder)
+        transformer = load_transformer(folder, device)
+        return cls(load_tokenizer(folder, device), transformer, load_class_names(folder))
+
+    def resolve_class(self, name: str | int) -> int:
+        """The label of a class given by name (case does not matter) or by index, as text or number.
+
+        Raises:
+            ValueError: if there is no such class; the message suggests near names.
+        """
+        count = len(self.class_names)
+        folded = [known.casefold() for known in self.class_names]
+        text = str(name)
+        if text in self.class_names:
+            return self.class_names.index(text)
+        if text.casefold() in folded:
+            return folded.index(text.casefold())
+        if text.lstrip("-").isdigit():
+            if 0 <= int(text) < count:
+                return int(text)
+            raise ValueError(f"class index {text} is out of range; there are classes 0 to {count - 1}")
+        near = difflib.get_close_matches(text.casefold(), folded, n=3, cutoff=0.5)
+        if near:
+            hint = "did you mean " + " or ".join(self.class_names[folded.index(word)] for word in near) + "?"
+        else:
+            shown = ", ".join(self.class_names[:8]) + (", ..." if count > 8 else "")
+            hint = f"there are {count}: {shown}"
+        raise ValueError(f"there is no class {name!r}; {hint}")
+
+    def generate(
+        self,
+        classes: Sequence[str | int],
+        num_per_class: int = 1,
+        seed: int = 0,
+        config: SamplingConfig | None = None,
+        batch_size: int = 16,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Generate clips: all of the first class, then all of the second, and so on.
+
+        Clip number i depends on its class, ``seed`` and i alone, not on ``batch_size``.
+
+        Args:
+            classes: names or indices.
+            num_per_class: clips of each.
+            seed: of the random numbers; takes the place of the config's.
+            config: how to sample; plain sampling if not given.
+            batch_size: clips generated together.
+            progress: called after each step.
+
+        Returns:
+            uint8 ``[B, T, H, W, 3]``, B = len(classes) · num_per_class.
+
+        Raises:
+            ValueError: on an unknown class or a number that is not positive.
+        """
+        labels = self._labels(classes, num_per_class)
+        tokens = self.generate_tokens(labels, seed, config, batch_size, progress=progress)
+        return self.decode(tokens, batch_size)
+
+    def generate_tokens(
+        self,
+        labels: Tensor,
+        seed: int = 0,
+        config: SamplingConfig | None = None,
+        batch_size: int = 16,
+        indices: Sequence[int] | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Generate token grids, int64 ``[B, t, h, w]``, for labels int64 ``[B]``.
+
+        Args:
+            labels: the class of each clip.
+            seed: of the random numbers; takes the place of the config's.
+            config: how to sample.
+            batch_size: clips generated together.
+            indices: number of each clip, which with the seed keys its random numbers; 0..B-1 if not given.
+            progress: called after each step.
+
+        Raises:
+            ValueError: if ``batch_size`` is not positive, or there are no labels.
+        """
+        if batch_size < 1 or len(labels) < 1:
+            raise ValueError(
+                f"batch_size {batch_size} and the number of clips {len(labels)} must be 1 or more"
+            )
+        config = dataclasses.replace(config or SamplingConfig(), seed=seed)
+        indices = range(len(labels)) if indices is None else indices
+        batches = list(_batches(len(labels), batch_size))
+        made = []
+        for number, batch in enumerate(batches):
+            on_step = _overall(progress, number, len(batches)) if progress else None
+            chosen = [indices[place] for place in batch]
+            made.append(
+                generate(self.transformer, labels[batch.start : batch.stop], config, chosen, on_step=on_step)
+            )
+        return torch.cat(made)
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tensor, batch_size: int = 16) -> Tensor:
+        """Decode token grids int64 ``[B, t, h, w]`` to clips uint8 ``[B, T, H, W, 3]``."""
+        return torch.cat(
+            [to_uint8(self.tokenizer.decode(part)).cpu() for part in tokens.split(batch_size)], dim=0
+        )
+
+    def _labels(self, classes: Sequence[str | int], num_per_class: int) -> Tensor:
+        if isinstance(classes, str) or not classes:
+            raise ValueError(f"classes is {classes!r}; give a list of at least one name or index")
+        if num_per_class < 1:
+            raise ValueError(f"num_per_class is {num_per_class}; it must be 1 or more")
+        labels = [self.resolve_class(name) for name in classes for _ in range(num_per_class)]
+        return torch.tensor(labels, device=self.transformer.head.weight.device)
+
+
+def _batches(count: int, size: int) -> Iterator[range]:
+    for start in range(0, count, size):
+        yield range(start, min(start + size, count))
+
+
+def _overall(progress: Progress, batch: int, batches: int) -> Progress:
+    return lambda done, steps: progress(batch * steps + done, batches * steps)

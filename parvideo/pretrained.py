@@ -1,0 +1,213 @@
+"""Model folders: a trained tokenizer or generator on disk, `config.json` beside `weights.safetensors`.
+
+Nothing from a file is executed: weights are safetensors, and the configuration names one of parvideo's own
+classes. A generator's folder also holds `tokenizer/`, the model folder of its tokenizer, and `classes.json`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from parvideo import __version__
+from parvideo.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from parvideo.tokenizer import TOKENIZERS, VideoTokenizer
+from parvideo.transformer import VideoTransformer
+
+CONFIG, WEIGHTS, CLASSES, TOKENIZER = "config.json", "weights.safetensors", "classes.json", "tokenizer"
+FORMAT = 1
+
+
+def save_folder(
+    folder: Path,
+    kind: str,
+    class_name: str,
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model folder; each file is replaced in one step.
+
+    Args:
+        folder: made if absent.
+        kind: ``"tokenizer"`` or ``"generator"``.
+        class_name: of the module.
+        config: its constructor arguments, JSON-able.
+        state: its state dict.
+        extra: anything a reader may want to know, JSON-able.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary)
+    document = {"format": FORMAT, "parvideo": __version__, "kind": kind, "class": class_name}
+    write_json(folder / CONFIG, {**document, "config": dict(config), "extra": dict(extra or {})})
+
+
+def save_tokenizer(
+    folder: Path, tokenizer: VideoTokenizer, state: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write a tokenizer's model folder, with ``state`` (such as averaged weights) in place of its own."""
+    config: Mapping[str, Any] = tokenizer.config  # type: ignore[assignment]
+    weights = tokenizer.state_dict() if state is None else state
+    save_folder(folder, "tokenizer", type(tokenizer).__name__, config, weights)
+
+
+def save_generator(
+    folder: Path,
+    transformer: VideoTransformer,
+    class_names: list[str],
+    tokenizer: Path,
+    state: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write a generator's model folder: transformer, class names, and a copy of its tokenizer's folder.
+
+    Raises:
+        ValueError: if the number of class names is not the transformer's, or ``tokenizer`` is no tokenizer.
+    """
+    if len(class_names) != transformer.num_classes:
+        raise ValueError(
+            f"class_names has {len(class_names)} names; the transformer has {transformer.num_classes} classes"
+        )
+    copy_tokenizer(tokenizer, folder / TOKENIZER)
+    write_json(folder / CLASSES, class_names)
+    weights = transformer.state_dict() if state is None else state
+    save_folder(folder, "generator", type(transformer).__name__, transformer.config, weights)
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy a tokenizer's model folder; an equal copy that is there already is left alone.
+
+    Raises:
+        ValueError: if ``source`` holds something else.
+    """
+    source = find_folder(source)
+    _read_config(source, "tokenizer")
+    if (target / CONFIG).is_file() and fingerprint(target) == fingerprint(source):
+        return
+    for name in (WEIGHTS, CONFIG):
+        with atomic_path(target / name) as temporary:
+            temporary.write_bytes((source / name).read_bytes())
+
+
+def load_tokenizer(folder: Path, device: str | torch.device = "cpu") -> VideoTokenizer:
+    """Load a tokenizer, in eval mode, from its model folder, a run folder, or a generator's folder.
+
+    Raises:
+        FileNotFoundError: if there is no model folder.
+        ValueError: if it holds something else, or weights that do not fit.
+    """
+    folder = find_folder(folder)
+    if _read_config(folder)["kind"] == "generator":
+        folder = folder / TOKENIZER
+    document = _read_config(folder, "tokenizer")
+    if document["class"] not in TOKENIZERS:
+        known = ", ".join(TOKENIZERS)
+        raise ValueError(
+            f"{folder / CONFIG}: no tokenizer is called {document['class']!r}; there are {known}"
+        )
+    with torch.device(device):
+        tokenizer = _build(folder, lambda config: TOKENIZERS[document["class"]](**config), document["config"])
+    _load_weights(folder, tokenizer, device)
+    assert isinstance(tokenizer, VideoTokenizer)
+    return tokenizer.eval()
+
+
+def load_transformer(folder: Path, device: str | torch.device = "cpu") -> VideoTransformer:
+    """Load a transformer, in eval mode, from a generator's model folder or a run folder.
+
+    Raises:
+        FileNotFoundError: if there is no model folder.
+        ValueError: if it holds something else, or weights that do not fit.
+    """
+    folder = find_folder(folder)
+    document = _read_config(folder, "generator")
+    with torch.device(device):
+        transformer = _build(folder, VideoTransformer.from_config, document["config"])
+    _load_weights(folder, transformer, device)
+    assert isinstance(transformer, VideoTransformer)
+    return transformer.eval()
+
+
+def load_class_names(folder: Path) -> list[str]:
+    """The class names of a generator's folder, in label order.
+
+    Raises:
+        ValueError: if the file is no list of names.
+    """
+    path = find_folder(folder) / CLASSES
+    names = read_json(path)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} must be a list of class names")
+    return names
+
+
+def find_folder(folder: Path) -> Path:
+    """The model folder meant by ``folder``: itself, or ``model/`` inside a run's folder.
+
+    Raises:
+        FileNotFoundError: if neither is one; the message says what is there.
+    """
+    for candidate in (folder, folder / "model"):
+        if (candidate / CONFIG).is_file():
+            return candidate
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    inside = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
+    raise FileNotFoundError(
+        f"{folder} is no model folder: it holds neither {CONFIG} nor model/{CONFIG}, but {inside}"
+    )
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over class, configuration and weights of a model folder: equal only for the same model."""
+    folder = find_folder(folder)
+    document = _read_config(folder)
+    identity = sha256_json({"class": document["class"], "config": document["config"]})
+    return hashlib.sha256((identity + sha256_file(folder / WEIGHTS)).encode()).hexdigest()
+
+
+def _read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
+    path = folder / CONFIG
+    document = read_json(path)
+    if not isinstance(document, dict) or not {"format", "kind", "class", "config"} <= document.keys():
+        raise ValueError(f"{path} is no configuration of a parvideo model")
+    if document["format"] != FORMAT:
+        raise ValueError(f"{path} has format {document['format']}; this parvideo reads {FORMAT}")
+    if kind is not None and document["kind"] != kind:
+        raise ValueError(f"{folder} holds a {document['kind']}, not a {kind}")
+    return document
+
+
+def _build(folder: Path, build: Any, config: Mapping[str, Any]) -> nn.Module:
+    try:
+        module: nn.Module = build(config)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"{folder / CONFIG} describes no valid model: {error}") from error
+    return module
+
+
+def _load_weights(folder: Path, module: nn.Module, device: str | torch.device) -> None:
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; {CONFIG} alone is no model")
+    try:
+        state = load_file(path, device=str(device))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
+    expected = module.state_dict()
+    wrong = [f"{name} is missing" for name in expected.keys() - state.keys()]
+    wrong += [f"{name} is not part of the model" for name in state.keys() - expected.keys()]
+    wrong += [
+        f"{name} is {list(tensor.shape)}, the model has {list(expected[name].shape)}"
+        for name, tensor in state.items()
+        if name in expected and tensor.shape != expected[name].shape
+    ]
+    if wrong:
+        shown = "; ".join(sorted(wrong)[:4]) + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
+        raise ValueError(f"{path} does not fit {CONFIG}: {shown}")
+    module.load_state_dict(state)

@@ -1,0 +1,80 @@
+"""Batches: which samples training sees, in an order that (seed, batch number) alone fixes.
+
+Batch number b is known without having seen batches 0..b-1, so a run that starts again at batch b goes on
+with exactly the samples it would have seen, on any number of devices.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+Draw = tuple[int, int]
+"""A sample to read: (epoch, index)."""
+
+
+class EndlessBatches(Sampler[list[Draw]]):
+    """Shuffled samples for ever: every epoch is a permutation of all samples, and epochs follow seamlessly.
+
+    Draw number p is entry ``p mod length`` of the permutation of epoch ``p // length``. Batch b over all
+    devices holds draws b·W·B to (b+1)·W·B - 1, of which device r takes the r-th B; so nothing is dropped,
+    padded or seen twice, and a batch's samples do not depend on how many devices share it.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        start: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Describe the order.
+
+        Args:
+            length: number of samples in the data set.
+            batch_size: B, samples per batch and device.
+            seed: of the permutations.
+            rank: r, this device.
+            world_size: W, number of devices.
+            start: asked when iteration begins: the number of the first batch to give.
+
+        Raises:
+            ValueError: if there are no samples, or the batch size or the rank is out of range.
+        """
+        if length < 1:
+            raise ValueError(f"length is {length}; training needs at least one sample")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank is {rank}; it must be in 0..{world_size - 1}")
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.rank, self.world_size, self.start = rank, world_size, start
+        self.started_at = 0
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        self.started_at = self.start()  # asked now, not at the first next()
+        return self._batches(self.started_at)
+
+    def batch(self, number: int) -> list[Draw]:
+        """The samples of batch ``number`` on this device."""
+        first = (number * self.world_size + self.rank) * self.batch_size
+        return [self._draw(place) for place in range(first, first + self.batch_size)]
+
+    def _batches(self, number: int) -> Iterator[list[Draw]]:
+        while True:
+            yield self.batch(number)
+            number += 1
+
+    def _draw(self, place: int) -> Draw:
+        epoch, entry = divmod(place, self.length)
+        return epoch, int(self._permutation(epoch)[entry])
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if getattr(self, "_cached_epoch", None) != epoch:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._cached = torch.randperm(self.length, generator=generator)
+            self._cached_epoch = epoch
+        return self._cached

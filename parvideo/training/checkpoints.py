@@ -1,0 +1,82 @@
+"""Checkpoints: everything a run needs to go on, written in one step, and the newest sound one found again."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+
+from parvideo.files import atomic_path
+
+FOLDER = "checkpoints"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write ``checkpoint`` to ``path`` in one step."""
+        if storage_options is not None:
+            raise ValueError("storage_options are for remote files; checkpoints are local")
+        with atomic_path(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class RunCheckpoints(Checkpoint):
+    """Saves every ``every`` steps and at the last step; the newest ``keep`` stay."""
+
+    def __init__(self, folder: Path, every: int, keep: int = 2) -> None:
+        """Describe when and where.
+
+        Raises:
+            ValueError: if ``every`` or ``keep`` is not positive.
+        """
+        if every < 1 or keep < 1:
+            raise ValueError(f"every is {every} and keep {keep}; both must be 1 or more")
+        self.folder, self.every, self.keep = folder, every, keep
+        self._saved_at = 0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Count from where the run goes on."""
+        del pl_module
+        self._saved_at = trainer.global_step
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Save if it is time."""
+        del pl_module, outputs, batch, batch_idx
+        step = trainer.global_step
+        due = step // self.every > self._saved_at // self.every
+        if step == self._saved_at or not (due or step == trainer.max_steps):
+            return
+        trainer.save_checkpoint(self.folder / f"step-{step:08d}.ckpt", weights_only=False)
+        self._saved_at = step
+        if trainer.is_global_zero:
+            for old in list_checkpoints(self.folder)[self.keep :]:
+                old.unlink()
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """A folder's checkpoints, newest first."""
+    return sorted(folder.glob("step-*.ckpt"), reverse=True)
+
+
+def find_checkpoint(run: Path) -> Path | None:
+    """The newest checkpoint of a run whose bytes are whole (their checksums hold), or None."""
+    for path in list_checkpoints(run / FOLDER):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is None:
+                    return path
+        except (zipfile.BadZipFile, OSError):
+            continue
+    return None

@@ -1,0 +1,259 @@
+"""Data modules: the batches of clips a tokenizer trains on, and of tokens a generator trains on."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from parvideo.datasets import ClipDataset, ClipItem, TokenDataset, TokenItem, VideoList, load_videos
+from parvideo.pretrained import TOKENIZER, fingerprint
+from parvideo.training.batches import Draw, EndlessBatches
+
+
+class _EndlessDataModule(lightning.LightningDataModule):
+    """What both data modules share: endless, exactly resumable training batches; fixed validation batches.
+
+    One Lightning "epoch" is the whole run: length is given in steps (``trainer.max_steps``), and the data's
+    own epochs follow each other inside it.
+    """
+
+    def __init__(self, batch_size: int, val_batch_size: int | None, num_workers: int, seed: int) -> None:
+        super().__init__()
+        if num_workers < 0:
+            raise ValueError(f"num_workers is {num_workers}; it must be 0 or more")
+        if seed < 0:
+            raise ValueError(f"seed is {seed}; it must be 0 or more")
+        self.batch_size, self.val_batch_size = batch_size, val_batch_size or batch_size
+        self.num_workers, self.seed = num_workers, seed
+
+    def _train_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        trainer = self.trainer
+        batches = EndlessBatches(
+            length=len(dataset),  # type: ignore[arg-type]
+            batch_size=self.batch_size,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+            start=self._batches_trained,
+        )
+        return DataLoader(dataset, batch_sampler=batches, **self._loader_options())
+
+    def _val_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        return DataLoader(dataset, batch_size=self.val_batch_size, shuffle=False, **self._loader_options())
+
+    def _batches_trained(self) -> int:
+        """Batches the run is done with; after a resume, what the checkpoint counted."""
+        if self.trainer is None:
+            return 0
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+
+    def _loader_options(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.num_workers,
+            "pin_memory": torch.cuda.is_available(),
+            "persistent_workers": self.num_workers > 0,
+            # A loader draws a number when it starts; from the global generator that would change dropout.
+            "generator": torch.Generator().manual_seed(self.seed),
+        }
+
+
+class ClipDataModule(_EndlessDataModule):
+    """Clips of videos in UCF-101's layout or class folders: random ones to train on, centre ones to validate.
+
+    Batches are dictionaries: ``clip`` uint8 ``[B, T, H, W, 3]``, ``label`` int64 ``[B]``, ``id``.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        frames: int = 17,
+        size: int = 128,
+        fps: float | None = 8.0,
+        stride: int | None = None,
+        batch_size: int = 8,
+        val_batch_size: int | None = None,
+        num_workers: int = 0,
+        split_index: int = 1,
+        held_out_time: float | None = None,
+        flip: bool = False,
+        val_clips: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Describe the data; files are looked at in ``setup``.
+
+        Args:
+            root: folder of videos.
+            frames: T, frames of a clip.
+            size: H and W in pixels.
+            fps: frames a second of a clip; null to use ``stride``.
+            stride: source frames from one frame of a clip to the next; null to use ``fps``.
+            batch_size: clips per batch and device.
+            val_batch_size: the same in validation; ``batch_size`` if null.
+            num_workers: worker processes that decode; 0 decodes in the training process.
+            split_index: which of UCF-101's splits to use.
+            held_out_time: null holds out the test split; a fraction holds out that last part of every
+                video's time instead (for folders with one video per class).
+            flip: mirror half of the training clips.
+            val_clips: validate on the first so many clips in a fixed random order; all if null.
+            seed: of the order and of the clips' places.
+        """
+        super().__init__(batch_size, val_batch_size, num_workers, seed)
+        if held_out_time is not None and not 0 < held_out_time < 1:
+            raise ValueError(f"held_out_time is {held_out_time}; it must lie between 0 and 1")
+        self.root, self.frames, self.size, self.fps, self.stride = root, frames, size, fps, stride
+        self.split_index, self.held_out_time, self.flip, self.val_clips = (
+            split_index,
+            held_out_time,
+            flip,
+            val_clips,
+        )
+        self.class_names: list[str] = []
+
+    def setup(self, stage: str) -> None:
+        """List the videos and look into them."""
+        del stage
+        if self.class_names:
+            return
+        self.train_clips = self.clips("train")
+        self.val_dataset: Dataset[ClipItem] = self.clips("test")
+        if self.val_clips is not None:
+            generator = torch.Generator().manual_seed(self.seed)
+            chosen = torch.randperm(len(self.val_dataset), generator=generator)
+            self.val_dataset = torch.utils.data.Subset(self.val_dataset, chosen[: self.val_clips].tolist())
+        self.class_names = self.train_clips.class_names or []
+
+    def clips(self, split: str) -> ClipDataset:
+        """The clips of split "train" (random ones) or "test" (each video's centre one)."""
+        videos, span = split_videos(self.root, split, self.split_index, self.held_out_time)
+        training = split == "train"
+        return ClipDataset(
+            videos,
+            frames=self.frames,
+            size=self.size,
+            fps=self.fps,
+            stride=self.stride,
+            policy="random" if training else "center",
+            seed=self.seed,
+            flip=self.flip and training,
+            span=span,
+        )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Endless batches of random clips."""
+        return self._train_loader(ClipsByEpoch(self.train_clips))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The held-out centre clips, in order."""
+        return self._val_loader(self.val_dataset)
+
+
+def split_videos(
+    root: Path, split: str, split_index: int = 1, held_out_time: float | None = None
+) -> tuple[VideoList, tuple[float, float]]:
+    """The videos of "train" or "test", and the part of their time that belongs to it.
+
+    Raises:
+        ValueError: on another split, or from :func:`parvideo.datasets.load_videos`.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split is {split!r}; it must be 'train' or 'test'")
+    if held_out_time is None:
+        videos = load_videos(root, "train" if split == "train" else "test", split_index=split_index)
+        return videos, (0.0, 1.0)
+    cut = 1.0 - held_out_time
+    return load_videos(root, "all"), (0.0, cut) if split == "train" else (cut, 1.0)
+
+
+class ClipsByEpoch(Dataset[ClipItem]):
+    """A clip data set read by (epoch, index): batches may cross the border between two epochs."""
+
+    def __init__(self, clips: ClipDataset) -> None:
+        self.clips = clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, draw: Draw) -> ClipItem:
+        epoch, index = draw
+        clips = copy.copy(self.clips)
+        clips.seed = (self.clips.seed << 32) + epoch
+        return clips[index]
+
+
+@dataclass(frozen=True)
+class TokenSpec:
+    """What a generator must know of its tokens.
+
+    Attributes:
+        grid: latent grid (t, h, w).
+        codebook_size: number of different tokens.
+        class_names: class names in label order.
+        tokenizer: the model folder of the tokenizer that made them.
+    """
+
+    grid: tuple[int, int, int]
+    codebook_size: int
+    class_names: list[str]
+    tokenizer: Path
+
+
+class TokenDataModule(_EndlessDataModule):
+    """Tokens as `parvideo tokenize` leaves them: ``train/``, ``test/`` and ``tokenizer/`` in one folder.
+
+    Batches are dictionaries: ``tokens`` int64 ``[B, t, h, w]``, ``label`` int64 ``[B]``, ``id``.
+    """
+
+    def __init__(
+        self,
+        tokens: Path,
+        batch_size: int = 16,
+        val_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        """Open the tokens.
+
+        Args:
+            tokens: folder that `parvideo tokenize` made.
+            batch_size: clips per batch and device.
+            val_batch_size: the same in validation; ``batch_size`` if null.
+            num_workers: worker processes that read; memory-mapped tokens need none.
+            seed: of the order.
+        """
+        super().__init__(batch_size, val_batch_size, num_workers, seed)
+        self.tokens = tokens
+
+    def setup(self, stage: str) -> None:
+        """Open the shards, and check that they belong to the tokenizer beside them."""
+        del stage
+        tokenizer = self.tokens / TOKENIZER
+        made_by = fingerprint(tokenizer)
+        self.train_tokens = TokenDataset(self.tokens / "train", tokenizer=made_by)
+        self.val_tokens = TokenDataset(self.tokens / "test", tokenizer=made_by)
+        plan = self.train_tokens.plan
+        self.spec = TokenSpec(plan.grid, plan.codebook_size, plan.class_names, tokenizer)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Endless batches of the training tokens."""
+        return self._train_loader(_TokensByEpoch(self.train_tokens))
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The held-out tokens, in order."""
+        return self._val_loader(self.val_tokens)
+
+
+class _TokensByEpoch(Dataset[TokenItem]):
+    """Tokens read by (epoch, index), as batches name them; every epoch reads the same tokens."""
+
+    def __init__(self, tokens: TokenDataset) -> None:
+        self.tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, draw: Draw) -> TokenItem:
+        return self.tokens[draw[1]]

@@ -1,0 +1,170 @@
+"""The Lightning module that trains a generator: a transformer on the tokens of labelled clips."""
+
+from typing import TypedDict
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from parvideo.order import OrderSpec
+from parvideo.training.data import TokenDataModule, TokenSpec
+from parvideo.training.tokenizer_module import warmup_cosine
+from parvideo.transformer import VideoTransformer, next_token_loss
+
+
+class TokenBatch(TypedDict):
+    """What a token data module yields: ``tokens`` int64 ``[B, t, h, w]``, ``label`` int64 ``[B]``, ``id``."""
+
+    tokens: Tensor
+    label: Tensor
+    id: list[str]
+
+
+class GeneratorModule(lightning.LightningModule):
+    """Trains a transformer by cross entropy with AdamW and a warm-up + cosine schedule (PAR's recipe).
+
+    Grid, codebook and classes come from the token data, so they are stated nowhere else.
+
+    Args:
+        order: which tokens are generated together; ``regions: [1, 2, 2]`` is PAR-4x.
+        dim: width of the transformer.
+        num_layers: number of its blocks.
+        num_heads: attention heads; must divide ``dim``.
+        num_kv_heads: key and value heads; as many as ``num_heads`` if null.
+        ffn_hidden: width of the feed-forward layers; LLaMA's 8/3 · dim if null.
+        qk_norm: normalise queries and keys.
+        dropout: on embeddings and residuals.
+        attention_dropout: on attention weights.
+        label_dropout: part of the samples whose class is hidden, which makes guidance possible.
+        gradient_checkpointing: recompute activations in the backward pass.
+        lr: learning rate at the end of the warm-up.
+        betas: AdamW's.
+        weight_decay: AdamW's, on matrices alone (not on norms).
+        warmup_steps: steps over which the learning rate rises from 0.
+        final_lr: the learning rate at the end, as a part of ``lr``.
+        max_steps: length of the schedule, the trainer's own (`parvideo fit` sets it).
+
+    Raises:
+        ValueError: if a setting lies outside its range.
+    """
+
+    transformer: VideoTransformer
+    spec: TokenSpec
+
+    def __init__(
+        self,
+        order: OrderSpec,
+        dim: int,
+        num_layers: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        ffn_hidden: int | None = None,
+        qk_norm: bool = False,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        label_dropout: float = 0.1,
+        gradient_checkpointing: bool = False,
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.95),
+        weight_decay: float = 0.05,
+        warmup_steps: int = 100,
+        final_lr: float = 0.0,
+        max_steps: int | None = None,
+    ) -> None:
+        super().__init__()
+        if lr <= 0:
+            raise ValueError(f"lr must be positive, got {lr}")
+        if not 0 <= label_dropout <= 1:
+            raise ValueError(f"label_dropout must be a part from 0 to 1, got {label_dropout}")
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
+        self.order = order
+        self.size = {"dim": dim, "num_layers": num_layers, "num_heads": num_heads}
+        self.shape = {"num_kv_heads": num_kv_heads, "ffn_hidden": ffn_hidden}
+        self.qk_norm, self.dropout, self.attention_dropout = qk_norm, dropout, attention_dropout
+        self.gradient_checkpointing = gradient_checkpointing
+        self.label_dropout = label_dropout
+        self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
+        self.warmup_steps, self.final_lr, self.max_steps = warmup_steps, final_lr, max_steps
+
+    def configure_model(self) -> None:
+        """Build the transformer for the data at hand."""
+        if hasattr(self, "transformer"):
+            return
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, TokenDataModule):
+            raise ValueError(f"a generator trains on a TokenDataModule, not on {type(data).__name__}")
+        self.build(data.spec)
+
+    def build(self, spec: TokenSpec) -> None:
+        """Build the transformer for tokens of this form."""
+        self.spec = spec
+        self.transformer = VideoTransformer(
+            self.order.build(spec.grid),
+            spec.codebook_size,
+            len(spec.class_names),
+            **self.size,
+            **self.shape,
+            qk_norm=self.qk_norm,
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            gradient_checkpointing=self.gradient_checkpointing,
+        )
+        self.register_buffer("step_losses", torch.zeros(self.transformer.order.steps), persistent=False)
+        self.register_buffer("validated", torch.zeros(()), persistent=False)
+
+    def training_step(self, batch: TokenBatch, batch_index: int) -> Tensor:
+        """Cross entropy of all slots, with some labels hidden."""
+        labels = batch["label"]
+        hidden = torch.rand(labels.shape, device=labels.device) < self.label_dropout
+        labels = torch.where(hidden, self.transformer.num_classes, labels)
+        loss = self.losses(batch["tokens"], labels).mean()
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: TokenBatch, batch_index: int) -> None:
+        """Collect the loss of each step of the order."""
+        losses = self.losses(batch["tokens"], batch["label"])  # [B, N]
+        order = self.transformer.order
+        by_step = torch.stack(
+            [losses[:, slots.start : slots.stop].mean(1).sum() for slots in order.step_slots]
+        )
+        self.step_losses += by_step
+        self.validated += len(losses)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count."""
+        self.step_losses.zero_()
+        self.validated.zero_()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the held-out loss: over all tokens, and over the one-by-one and the parallel steps."""
+        reduce = self.trainer.strategy.reduce
+        self.step_losses = reduce(self.step_losses, reduce_op="sum")
+        self.validated = reduce(self.validated, reduce_op="sum")
+        self.step_losses /= self.validated
+        sizes = torch.tensor([len(slots) for slots in self.transformer.order.step_slots]).to(self.step_losses)
+        self.log("val/loss", (self.step_losses * sizes).sum() / sizes.sum())
+        for name, chosen in (("single", sizes == 1), ("parallel", sizes > 1)):
+            if chosen.any():
+                self.log(f"val/loss_{name}", self.step_losses[chosen].mean())
+
+    def losses(self, tokens: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy ``[B, N]`` in the order, of tokens ``[B, t, h, w]`` given labels ``[B]``."""
+        ordered = self.transformer.order.flatten(tokens)
+        return next_token_loss(self.transformer(ordered, labels), ordered)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with decay on matrices alone; warm-up, then half a cosine."""
+        parameters = [parameter for parameter in self.transformer.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas)
+        steps = self.max_steps or self.trainer.max_steps
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, steps, self.warmup_steps, self.final_lr)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
