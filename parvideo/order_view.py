@@ -170,6 +170,8 @@ class _Layout:
     def of(cls, order: GenerationOrder) -> "_Layout":
         t, h, w = order.grid
         cell = max(4, min(28, 320 // max(h, w)))
+        if (fitting := (1600 // t - _GAP) // w) >= 10:  # all frames in one row, smaller if need be
+            cell = min(cell, fitting)
         across = min(t, max(1, 1600 // (w * cell + _GAP)))
         return cls(order.grid, cell, across)
 
