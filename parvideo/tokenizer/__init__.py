@@ -2,7 +2,11 @@
 
 from parvideo.tokenizer.autoencoder import CausalVideoTokenizer, Reconstruction
 from parvideo.tokenizer.base import VideoTokenizer
+from parvideo.tokenizer.llamagen import LlamaGenTokenizer
 
-TOKENIZERS: dict[str, type[VideoTokenizer]] = {"CausalVideoTokenizer": CausalVideoTokenizer}
+TOKENIZERS: dict[str, type[VideoTokenizer]] = {
+    "CausalVideoTokenizer": CausalVideoTokenizer,
+    "LlamaGenTokenizer": LlamaGenTokenizer,
+}
 
-__all__ = ["TOKENIZERS", "CausalVideoTokenizer", "Reconstruction", "VideoTokenizer"]
+__all__ = ["TOKENIZERS", "CausalVideoTokenizer", "LlamaGenTokenizer", "Reconstruction", "VideoTokenizer"]
