@@ -130,9 +130,18 @@ class ClipDataset(Dataset[ClipItem]):
         return len(self._windows)
 
     def __getitem__(self, index: int) -> ClipItem:
+        return self.draw(self.epoch, index)
+
+    def draw(self, epoch: int, index: int) -> ClipItem:
+        """Clip ``index`` as any epoch has it, whichever epoch is set.
+
+        Raises:
+            IndexError: if there is no such clip.
+            TooManyUnreadableError: when this was the file too many that cannot be read.
+        """
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of a data set of {len(self)} clips")
-        random = np.random.default_rng([self.seed, self.epoch, index])
+        random = np.random.default_rng([self.seed, epoch, index])
         window = self._windows[index]
         while True:
             if not self._bad[self._row[window.record.id]]:
@@ -141,7 +150,7 @@ class ClipDataset(Dataset[ClipItem]):
                 except UnreadableVideoError as error:
                     self._quarantine(window.record, error.reason)
             # From a generator of its own: which files were tried before must not move the choices after.
-            window, random = self._replacement(index)
+            window, random = self._replacement(epoch, index)
 
     def source_indices(self, start: int, source_fps: float) -> list[int]:
         """The source frames of a clip that begins at source frame ``start``, T of them."""
@@ -194,9 +203,9 @@ class ClipDataset(Dataset[ClipItem]):
                 f"{self.max_bad:.1%}, such as {names}"
             )
 
-    def _replacement(self, index: int) -> tuple[_Window, np.random.Generator]:
+    def _replacement(self, epoch: int, index: int) -> tuple[_Window, np.random.Generator]:
         """The first readable window in a walk that the index fixes, and the random choices for it."""
-        random = np.random.default_rng([self.seed, self.epoch, index, 1])
+        random = np.random.default_rng([self.seed, epoch, index, 1])
         for other in random.permutation(len(self._windows)):
             window = self._windows[other]
             if not self._bad[self._row[window.record.id]]:

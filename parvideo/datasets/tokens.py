@@ -120,7 +120,8 @@ class TokenWriter:
             ]
             if other:
                 raise ValueError(
-                    f"{folder} holds tokens made with another {', '.join(other)}; use another folder or remove it"
+                    f"{folder} holds tokens made with another {', '.join(other)}; "
+                    "choose another folder or remove it"
                 )
         else:
             write_json(folder / PLAN, asdict(plan))
@@ -220,8 +221,8 @@ class TokenDataset(Dataset[TokenItem]):
             raise ValueError(f"{folder / MANIFEST} does not belong to {folder / PLAN}; tokenize again")
         if tokenizer is not None and tokenizer != self.plan.tokenizer:
             raise ValueError(
-                f"{folder} was made by tokenizer {self.plan.tokenizer[:12]}, not by {tokenizer[:12]}: its tokens "
-                "mean nothing there; tokenize again"
+                f"{folder} was made by tokenizer {self.plan.tokenizer[:12]}, not by {tokenizer[:12]}: its "
+                "tokens mean nothing there; tokenize again"
             )
         self.labels = torch.tensor(self.plan.labels)
         self._shards: dict[int, NDArray[Any]] = {}
@@ -273,8 +274,8 @@ def _open_shard(path: Path, plan: TokenPlan, shard: int) -> NDArray[Any]:
         raise ValueError(f"{path} cannot be read ({error}); remove it and tokenize again") from error
     if tokens.shape != shape or tokens.dtype != plan.dtype:
         raise ValueError(
-            f"{path} is {tokens.dtype} {list(tokens.shape)} and should be {plan.dtype} {list(shape)}; remove it "
-            "and tokenize again"
+            f"{path} is {tokens.dtype} {list(tokens.shape)} and should be {plan.dtype} {list(shape)}; remove "
+            "it and tokenize again"
         )
     return tokens
 

@@ -1,0 +1,73 @@
+"""Writing: what is written can be read, is whole or absent, and arrays lose nothing."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from parvideo.datasets.reading import probe, read_frames
+from parvideo.datasets.toy import ToySettings, ToyVideo, draw_toy_clip
+from parvideo.datasets.writing import read_clips, write_avi, write_clips, write_contact_sheet, write_mp4
+
+
+def toy_clip(label: int = 0) -> torch.Tensor:
+    return draw_toy_clip(ToySettings(height=64, width=64, frames=9), ToyVideo(label, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("writer", "name", "codec"), [(write_mp4, "a.mp4", "h264"), (write_avi, "a.avi", "mpeg4")]
+)
+def test_videos_come_back(tmp_path: Path, writer: object, name: str, codec: str) -> None:
+    clip = toy_clip()
+    writer(tmp_path / name, clip, 12.5)  # type: ignore[operator]
+    info = probe(tmp_path / name)
+    assert (info.frames, info.fps, info.height, info.width, info.codec) == (9, 12.5, 64, 64, codec)
+    frames = read_frames(tmp_path / name, range(9))
+    assert (frames.float() - clip.float()).abs().mean() < 6
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_odd_sides_repeat_the_last_row_and_column(tmp_path: Path) -> None:
+    write_mp4(tmp_path / "a.mp4", toy_clip()[:, :63, :61], 8)
+    info = probe(tmp_path / "a.mp4")
+    assert (info.height, info.width) == (64, 62)
+
+
+def test_arrays_are_lossless(tmp_path: Path) -> None:
+    clips = torch.stack([toy_clip(0), toy_clip(3)])
+    write_clips(tmp_path / "clips.npy", clips)
+    assert torch.equal(read_clips(tmp_path / "clips.npy"), clips)
+    (tmp_path / "bad.npy").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"bad\.npy is no array of clips"):
+        read_clips(tmp_path / "bad.npy")
+
+
+def test_the_contact_sheet_plays_every_clip_in_its_place(tmp_path: Path) -> None:
+    clips = torch.stack([toy_clip(label) for label in range(5)])
+    write_contact_sheet(tmp_path / "sheet.webp", clips, 8, columns=3, labels=list("abcde"))
+    with Image.open(tmp_path / "sheet.webp") as sheet:
+        assert sheet.n_frames == 9  # type: ignore[attr-defined]
+        sheet.seek(4)
+        picture = torch.frombuffer(bytearray(sheet.convert("RGB").tobytes()), dtype=torch.uint8)
+        picture = picture.reshape(sheet.height, sheet.width, 3)
+    left, top = 2 + 66, 2 + 12 + 78  # the fifth clip: second row, second column
+    assert torch.equal(picture[top : top + 64, left : left + 64], clips[4, 4])
+    write_contact_sheet(tmp_path / "sheet.gif", clips, 8, scale=2)
+    with Image.open(tmp_path / "sheet.gif") as sheet:
+        assert sheet.n_frames == 9  # type: ignore[attr-defined]
+
+
+def test_bad_arguments_are_named_and_leave_nothing(tmp_path: Path) -> None:
+    clip = toy_clip()
+    for call, word in (
+        (lambda: write_mp4(tmp_path / "a.avi", clip, 8), "must end in .mp4"),
+        (lambda: write_avi(tmp_path / "a.avi", clip, 0), "fps is 0"),
+        (lambda: write_avi(tmp_path / "a.avi", clip.float(), 8), "uint8"),
+        (lambda: write_mp4(tmp_path / "a.mp4", clip[None], 8), "T, H, W, 3"),
+        (lambda: write_contact_sheet(tmp_path / "a.gif", clip[None], 8, labels=["a", "b"]), "labels has 2"),
+        (lambda: write_contact_sheet(tmp_path / "a.png", clip[None], 8), r"\.webp or \.gif"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            call()
+    assert not list(tmp_path.iterdir())
