@@ -1,0 +1,57 @@
+"""Linear layers for decoding on a CPU: their weights are packed once for the matrix product's kernel.
+
+A decode step multiplies a few rows by every weight of the model. A product that arranges the weights anew
+at each call spends most of its time on that; oneDNN takes weights arranged beforehand (PyTorch's own
+compiler uses the same two operators).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PACKED_DTYPES = (torch.float32, torch.bfloat16)
+_ROWS_HINT = 32
+"""Rows the packing is made for; measured best for 1 to 128 rows, see docs/performance.md."""
+
+
+def packing_obstacle(weight: Tensor) -> str | None:
+    """Why ``weight`` cannot be packed on this machine with this PyTorch; None if it can."""
+    if weight.device.type != "cpu":
+        return f"weights lie on {weight.device}, packing is for the CPU"
+    if weight.dtype not in PACKED_DTYPES:
+        return f"weights are {weight.dtype}, packing takes float32 and bfloat16"
+    if not torch.backends.mkldnn.is_available():
+        return "this PyTorch was built without oneDNN"
+    operators = torch.ops.mkldnn
+    if not (hasattr(operators, "_reorder_linear_weight") and hasattr(operators, "_linear_pointwise")):
+        return f"PyTorch {torch.__version__} has no packed linear operators"
+    if weight.dtype == torch.bfloat16 and not operators._is_mkldnn_bf16_supported():
+        return "this CPU has no bfloat16 instructions"
+    return None
+
+
+class DecodeLinear:
+    """``x @ weight.T`` without bias, and optionally plus a residual.
+
+    Args:
+        weight: ``[out, in]``; packed, it is copied, and later changes to it are not seen.
+        packed: arrange the weight for the kernel; else call `torch.nn.functional.linear`.
+
+    Raises:
+        ValueError: if it is to be packed and cannot be.
+    """
+
+    def __init__(self, weight: Tensor, packed: bool) -> None:
+        if packed and (obstacle := packing_obstacle(weight)) is not None:
+            raise ValueError(f"packed=True is impossible here: {obstacle}; use packed=False")
+        self.packed = packed
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT) if packed else weight
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """``[M, in]`` -> ``[M, out]``, added to ``residual`` ``[M, out]`` if given."""
+        if not self.packed:
+            out = F.linear(x, self.weight)
+            return out if residual is None else out.add_(residual)
+        if residual is None:
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, None, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, None, "add")
