@@ -74,9 +74,7 @@ class FSQ(Quantizer):
     def __init__(self, levels: Sequence[int], bound: FSQBound = "nbp") -> None:
         super().__init__()
         if not levels or min(levels) < 2:
-            raise ValueError(
-                f"levels must be integers of 2 or more, such as [8, 5, 5, 5]; got {list(levels)}"
-            )
+            raise ValueError(f"levels must be 2 or more each, such as [8, 5, 5, 5]; got {list(levels)}")
         if math.prod(levels) > 2**31:
             raise ValueError(f"levels must multiply to at most 2**31, got {list(levels)}")
         if bound not in ("nbp", "vqp"):

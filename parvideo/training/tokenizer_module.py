@@ -1,18 +1,26 @@
 """The Lightning module that trains a tokenizer to reconstruct clips."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import lightning
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from parvideo.clips import to_float
+from parvideo.clips import to_float, to_uint8
 from parvideo.tokenizer import CausalVideoTokenizer
+from parvideo.tokenizer.losses import PerceptualLoss
 from parvideo.tokenizer.quality import CodebookUsage, ReconstructionQuality
+from parvideo.tokenizer.quantizers import FSQ
+from parvideo.training.adversarial import Adversary
+from parvideo.training.tensorboard import add_level_histograms, add_side_by_side
 
 
 class ClipBatch(TypedDict):
@@ -24,7 +32,11 @@ class ClipBatch(TypedDict):
 
 
 class TokenizerModule(lightning.LightningModule):
-    """Trains a tokenizer with AdamW and a warm-up + cosine schedule.
+    """Trains a tokenizer with AdamW and a warm-up + cosine schedule; optionally against a discriminator.
+
+    Optimization is manual, for there may be two optimizers. The trainer's step count is the number of
+    batches: the discriminator's steps are not counted. Use of random numbers depends on ``seed`` and the
+    step alone, so a run that resumes goes on as if it had not stopped.
 
     Args:
         tokenizer: what to train.
@@ -38,6 +50,13 @@ class TokenizerModule(lightning.LightningModule):
             work with manual optimization.)
         l1_weight: weight of the mean absolute error.
         mse_weight: weight of the mean squared error.
+        perceptual: LPIPS with weights the user brings; none without.
+        perceptual_weight: its weight.
+        perceptual_frames: how many random frames of a clip it looks at.
+        adversary: a discriminator and its schedule; none without.
+        image_ratio: the part of steps that train on single frames of the batch's clips.
+        side_by_side: how many validation clips to show in TensorBoard beside their reconstruction.
+        seed: of the random frames and of which steps are image steps.
     """
 
     def __init__(
@@ -52,68 +71,169 @@ class TokenizerModule(lightning.LightningModule):
         clip_gradients: float = 1.0,
         l1_weight: float = 1.0,
         mse_weight: float = 1.0,
+        perceptual: PerceptualLoss | None = None,
+        perceptual_weight: float = 0.1,
+        perceptual_frames: int = 2,
+        adversary: Adversary | None = None,
+        image_ratio: float = 0.0,
+        side_by_side: int = 4,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if lr <= 0:
             raise ValueError(f"lr must be positive, got {lr}")
-        if l1_weight < 0 or mse_weight < 0 or l1_weight + mse_weight == 0:
-            raise ValueError(
-                f"l1_weight and mse_weight must be 0 or more and not both 0, got {l1_weight}, {mse_weight}"
-            )
-        if warmup_steps < 0 or clip_gradients < 0:
-            raise ValueError(
-                f"warmup_steps and clip_gradients must be 0 or more, got {warmup_steps}, {clip_gradients}"
-            )
+        if l1_weight + mse_weight <= 0:
+            raise ValueError(f"l1_weight + mse_weight must be positive, got {l1_weight} + {mse_weight}")
+        for name, value in (
+            ("warmup_steps", warmup_steps),
+            ("clip_gradients", clip_gradients),
+            ("l1_weight", l1_weight),
+            ("mse_weight", mse_weight),
+            ("perceptual_weight", perceptual_weight),
+            ("side_by_side", side_by_side),
+        ):
+            if value < 0:
+                raise ValueError(f"{name} must be 0 or more, got {value}")
+        if perceptual_frames < 1:
+            raise ValueError(f"perceptual_frames must be at least 1, got {perceptual_frames}")
+        if not 0 <= image_ratio < 1:
+            raise ValueError(f"image_ratio must be in [0, 1), got {image_ratio}")
         self.automatic_optimization = False
         self.tokenizer = tokenizer
         self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
         self.warmup_steps, self.final_lr, self.max_steps = warmup_steps, final_lr, max_steps
         self.clip_norm = clip_gradients
         self.l1_weight, self.mse_weight = l1_weight, mse_weight
+        self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
+        self.perceptual_frames = perceptual_frames
+        self.adversary = adversary
+        self.image_ratio, self.side_by_side, self.seed = image_ratio, side_by_side, seed
         self.quality = ReconstructionQuality()
         self.usage = CodebookUsage(tokenizer.codebook_size)
 
+    def on_fit_start(self) -> None:
+        """Say what is off, and refuse what would go wrong silently."""
+        if self.perceptual is None:
+            rank_zero_info("No perceptual loss: no LPIPS weights are given (model.init_args.perceptual).")
+        if self.adversary is not None and self.trainer.precision == "16-mixed":
+            raise ValueError("precision must not be '16-mixed' with an adversary; use 'bf16-mixed' or 32")
+
     def training_step(self, batch: ClipBatch, batch_index: int) -> None:
+        """One step of the tokenizer and, from its start on, one of the discriminator."""
+        step = self.trainer.global_step
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         clips = to_float(batch["clip"])
+        if self.image_ratio and float(torch.rand((), generator=generator)) < self.image_ratio:
+            clips = self.images(clips, generator)
+        optimizers, schedules = self._optimizers()
+        # Otherwise the adversarial loss would leave gradients, and cost time, in the discriminator.
+        self.toggle_optimizer(optimizers[0])
+        reconstructions = self._train_tokenizer(clips, optimizers[0], step, generator)
+        self.untoggle_optimizer(optimizers[0])
+        schedules[0].step()
+        if self.adversary is not None and step >= self.adversary.start:
+            self.toggle_optimizer(optimizers[1])
+            self._train_discriminator(self.adversary, clips, reconstructions, optimizers[1], generator)
+            self.untoggle_optimizer(optimizers[1])
+
+    def images(self, clips: Tensor, generator: torch.Generator) -> Tensor:
+        """As many random frames of each clip as it has latent frames, each a clip of one frame.
+
+        Args:
+            clips: float ``[B, 3, T, H, W]``.
+            generator: where the choice comes from.
+
+        Returns:
+            float ``[B * t, 3, 1, H, W]``.
+        """
+        frames = clips.shape[2]
+        count = self.tokenizer.latent_grid((frames, clips.shape[3], clips.shape[4]))[0]
+        chosen = torch.randperm(frames, generator=generator)[:count].to(clips.device)
+        return clips.index_select(2, chosen).transpose(1, 2).flatten(0, 1).unsqueeze(2)
+
+    def _train_tokenizer(
+        self, clips: Tensor, optimizer: LightningOptimizer, step: int, generator: torch.Generator
+    ) -> Tensor:
         reconstruction = self.tokenizer(clips)
-        l1 = F.l1_loss(reconstruction.clips, clips)
-        mse = F.mse_loss(reconstruction.clips, clips)
+        l1, mse = F.l1_loss(reconstruction.clips, clips), F.mse_loss(reconstruction.clips, clips)
         loss = self.l1_weight * l1 + self.mse_weight * mse + reconstruction.aux_loss
-        optimizer = self.optimizers()
-        assert isinstance(optimizer, LightningOptimizer)
+        figures = {"l1": l1, "mse": mse, "aux_loss": reconstruction.aux_loss}
+        if self.perceptual is not None:
+            chosen = torch.randint(clips.shape[2], (self.perceptual_frames,), generator=generator)
+            distance = self.perceptual(
+                _frames(reconstruction.clips, chosen.to(clips.device)),
+                _frames(clips, chosen.to(clips.device)),
+            )
+            loss = loss + self.perceptual_weight * distance
+            figures["perceptual"] = distance
+        gan_weight = self.adversary.weight_at(step) if self.adversary is not None else 0.0
+        if self.adversary is not None and gan_weight:
+            frames = self.adversary.discriminator.choose_frames(clips, generator)
+            adversarial = self.adversary.generator_loss(reconstruction.clips, frames)
+            loss = loss + gan_weight * adversarial
+            figures |= {"adversarial": adversarial}
         optimizer.zero_grad()
         self.manual_backward(loss)
         if self.clip_norm:
             self.clip_gradients(optimizer.optimizer, self.clip_norm, gradient_clip_algorithm="norm")
         optimizer.step()
-        schedule = self.lr_schedulers()
-        assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
-        schedule.step()
-        self.log_dict({"train/loss": loss, "train/l1": l1, "train/mse": mse}, batch_size=len(clips))
-        self.log("train/aux_loss", reconstruction.aux_loss, batch_size=len(clips))
-        self.log("train/loss_bar", loss, prog_bar=True, logger=False, batch_size=len(clips))
+        self._log(figures | {"loss": loss}, len(clips))
+        self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(clips))
+        return reconstruction.clips.detach()
+
+    def _train_discriminator(
+        self,
+        adversary: Adversary,
+        clips: Tensor,
+        reconstructions: Tensor,
+        optimizer: LightningOptimizer,
+        generator: torch.Generator,
+    ) -> None:
+        frames = adversary.discriminator.choose_frames(clips, generator)
+        loss, figures = adversary.discriminator_loss(clips, reconstructions, frames)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        if self.clip_norm:
+            self.clip_gradients(optimizer.optimizer, self.clip_norm, gradient_clip_algorithm="norm")
+        if figures["hinge"] >= adversary.skip_below:
+            # The raw optimizer: Lightning's wrapper would count this as another step of the training.
+            optimizer.optimizer.step()
+        self._log({f"discriminator_{name}": value for name, value in figures.items()}, len(clips))
 
     def validation_step(self, batch: ClipBatch, batch_index: int) -> None:
+        """Add a batch to the figures, and show its first clips."""
         clips = to_float(batch["clip"])
         reconstruction = self.tokenizer(clips)
         self.quality.update(reconstruction.clips, clips)
         self.usage.update(reconstruction.ids)
+        if batch_index == 0 and self.side_by_side and isinstance(self.logger, TensorBoardLogger):
+            shown = to_uint8(reconstruction.clips[: self.side_by_side].float())
+            real = batch["clip"][: self.side_by_side]
+            add_side_by_side(self.logger, "val/real_and_reconstructed", real, shown, self.global_step)
 
     def on_validation_epoch_end(self) -> None:
+        """Log the figures of the whole validation set."""
         figures = self.quality.compute() | self.usage.compute()
-        self.log_dict({f"val/{name}": value for name, value in figures.items()})
+        known = {name: value for name, value in figures.items() if not torch.isnan(value)}
+        self.log_dict({f"val/{name}": value for name, value in known.items()}, sync_dist=False)
+        quantizer = self.tokenizer.quantizer
+        if isinstance(self.logger, TensorBoardLogger) and isinstance(quantizer, FSQ):
+            add_level_histograms(self.logger, quantizer, self.usage.counts, self.global_step)
         self.quality.reset()
         self.usage.reset()
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = torch.optim.AdamW(
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
+        """AdamW for the tokenizer with its schedule, and for the discriminator at a constant rate."""
+        main = AdamW(
             self.tokenizer.parameters(), lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
         )
         steps = self.max_steps or int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, steps, self.warmup_steps, self.final_lr)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        schedule = LambdaLR(main, lambda step: warmup_cosine(step, steps, self.warmup_steps, self.final_lr))
+        optimizers: list[Optimizer] = [main]
+        if self.adversary is not None:
+            parameters = self.adversary.discriminator.parameters()
+            optimizers.append(AdamW(parameters, lr=self.adversary.lr, betas=self.adversary.betas))
+        return optimizers, [schedule]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how to rebuild the tokenizer, so that the checkpoint can be exported without its YAML."""
@@ -122,6 +242,16 @@ class TokenizerModule(lightning.LightningModule):
             "config": self.tokenizer.config,
         }
 
+    def _optimizers(self) -> tuple[Sequence[LightningOptimizer], Sequence[LRScheduler]]:
+        optimizers, schedules = self.optimizers(), self.lr_schedulers()
+        return (
+            optimizers if isinstance(optimizers, list) else [optimizers],
+            schedules if isinstance(schedules, list) else [schedules],  # type: ignore[list-item]
+        )
+
+    def _log(self, figures: dict[str, Tensor], batch_size: int) -> None:
+        self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=batch_size)
+
 
 def warmup_cosine(step: int, steps: int, warmup_steps: int, final: float) -> float:
     """The learning rate's factor: a line from 0 over ``warmup_steps``, then half a cosine to ``final``."""
@@ -129,3 +259,8 @@ def warmup_cosine(step: int, steps: int, warmup_steps: int, final: float) -> flo
         return (step + 1) / (warmup_steps + 1)
     progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
     return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _frames(clips: Tensor, chosen: Tensor) -> Tensor:
+    """Chosen frames ``[k]`` of clips ``[B, 3, T, H, W]`` as images ``[B * k, 3, H, W]``."""
+    return clips.index_select(2, chosen).transpose(1, 2).flatten(0, 1)

@@ -1,0 +1,80 @@
+"""What scalars cannot show in TensorBoard: clips side by side, and histograms of codebook levels."""
+
+import io
+
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch import Tensor
+
+from parvideo.clips import check_clips
+from parvideo.tokenizer.quantizers import FSQ
+
+FRAME_MILLISECONDS = 125
+
+
+def add_side_by_side(logger: TensorBoardLogger, tag: str, left: Tensor, right: Tensor, step: int) -> None:
+    """Add an animation with two sets of clips, uint8 ``[B, T, H, W, 3]`` each: one pair a row.
+
+    It is a GIF among TensorBoard's images; its own video summary needs a package more.
+
+    Raises:
+        ValueError: if the clips are not uint8 or differ in shape.
+    """
+    check_clips(left)
+    check_clips(right)
+    if left.shape != right.shape:
+        raise ValueError(f"clips must have one shape, got {list(left.shape)} and {list(right.shape)}")
+    pairs = torch.cat([left.cpu(), right.cpu()], dim=3)  # [B, T, H, 2W, 3]
+    frames = pairs.transpose(0, 1).flatten(1, 2)  # [T, B*H, 2W, 3]
+    images = [Image.fromarray(frame.numpy()) for frame in frames]
+    encoded = io.BytesIO()
+    images[0].save(
+        encoded, "GIF", save_all=True, append_images=images[1:], duration=FRAME_MILLISECONDS, loop=0
+    )
+    picture = Summary.Image(
+        height=frames.shape[1],
+        width=frames.shape[2],
+        colorspace=3,
+        encoded_image_string=encoded.getvalue(),
+    )
+    summary = Summary(value=[Summary.Value(tag=tag, image=picture)])
+    logger.experiment._get_file_writer().add_summary(summary, step)
+
+
+def add_level_histograms(logger: TensorBoardLogger, quantizer: FSQ, counts: Tensor, step: int) -> None:
+    """Add a histogram of each FSQ channel's levels.
+
+    Args:
+        logger: where to.
+        quantizer: the quantizer.
+        counts: how often each id occurred, ``[codebook size]``.
+        step: the training step.
+    """
+    for channel, weights in enumerate(level_counts(quantizer, counts)):
+        levels = torch.arange(len(weights), dtype=torch.float64)
+        logger.experiment.add_histogram_raw(
+            f"val/levels_{channel}",
+            min=0.0,
+            max=float(len(weights) - 1),
+            num=int(weights.sum()),
+            sum=float((weights * levels).sum()),
+            sum_squares=float((weights * levels.square()).sum()),
+            bucket_limits=(levels + 0.5).tolist(),
+            bucket_counts=weights.tolist(),
+            global_step=step,
+        )
+
+
+def level_counts(quantizer: FSQ, counts: Tensor) -> list[Tensor]:
+    """How often each level of each FSQ channel occurred: counts ``[codebook size]`` -> one ``[L]`` each."""
+    ids = torch.arange(counts.numel(), device=counts.device).view(1, -1, 1, 1)
+    digits = quantizer.ids_to_levels(ids)[0, :, :, 0, 0]  # [C, codebook size]
+    sizes = quantizer.levels.flatten().tolist()
+    return [
+        torch.zeros(size, dtype=torch.float64, device=counts.device)
+        .index_add_(0, digits[channel], counts.double())
+        .cpu()
+        for channel, size in enumerate(sizes)
+    ]

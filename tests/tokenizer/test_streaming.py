@@ -1,0 +1,84 @@
+import pytest
+import torch
+from torch import nn
+
+from parvideo.tokenizer import CausalVideoTokenizer
+from parvideo.tokenizer.layers import StreamCache
+from parvideo.tokenizer.presets import PRESETS
+from parvideo.tokenizer.streaming import decode_stream, encode_stream, split_frames
+
+SLIM = {"channels": 8, "num_res_blocks": 1, "norm_groups": 4}
+CONFIGS = {
+    "tiny": PRESETS["tiny"],
+    "base": PRESETS["base"] | SLIM,
+    "nbp": PRESETS["nbp"] | SLIM,
+    "patches and strides in time": PRESETS["base"] | SLIM | {"patch_frames": 2},
+}
+
+
+def build(name: str) -> CausalVideoTokenizer:
+    tokenizer = CausalVideoTokenizer(**CONFIGS[name]).eval()
+    for layer in tokenizer.modules():  # so that zero-initialised branches take part
+        if isinstance(layer, nn.Conv3d):
+            nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
+    return tokenizer
+
+
+@pytest.mark.parametrize("latent_frames", [1, 2, 3])
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_stream_equals_the_whole_clip(name: str, latent_frames: int) -> None:
+    tokenizer = build(name)
+    x = torch.rand(2, 3, 1 + 4 * tokenizer.time_factor, 16, 16) * 2 - 1
+    chunks = list(split_frames(x, tokenizer.time_factor, latent_frames))
+    assert chunks[0].shape[2] == 1 + tokenizer.time_factor * (latent_frames - 1)
+    assert torch.equal(torch.cat(chunks, dim=2), x)
+    with torch.no_grad():
+        ids = tokenizer.encode(x)
+        whole = tokenizer.decode(ids)
+    streamed = torch.cat(list(encode_stream(tokenizer, chunks)), dim=1)
+    assert (streamed != ids).float().mean() < 0.01  # an id may flip where rounding meets a border
+    decoded = torch.cat(list(decode_stream(tokenizer, ids.split(latent_frames, dim=1))), dim=2)
+    torch.testing.assert_close(decoded, whole, atol=1e-5, rtol=0)
+
+
+def test_chunks_of_any_allowed_size() -> None:
+    tokenizer = build("base")
+    x = torch.rand(1, 3, 17, 16, 16) * 2 - 1
+    streamed = torch.cat(list(encode_stream(tokenizer, x.split([5, 8, 4], dim=2))), dim=1)
+    assert (streamed != tokenizer.encode(x)).float().mean() < 0.01
+
+
+def test_codes_stream_to_rounding() -> None:
+    tokenizer = build("nbp")
+    x = torch.rand(1, 3, 13, 16, 16) * 2 - 1
+    cache = StreamCache()
+    with torch.no_grad():
+        parts = [tokenizer.encode_codes(part, cache) for part in x.split([1, 4, 8], dim=2)]
+        torch.testing.assert_close(torch.cat(parts, dim=2), tokenizer.encode_codes(x), atol=1e-5, rtol=0)
+
+
+def test_memory_does_not_grow_with_the_stream() -> None:
+    tokenizer = build("base")
+    cache = StreamCache()
+
+    def held() -> int:
+        return sum(frames.untyped_storage().nbytes() for frames in cache._frames.values())
+
+    with torch.no_grad():
+        tokenizer.encode_codes(torch.rand(1, 3, 5, 16, 16), cache)
+        after_one = held()
+        for _ in range(3):
+            tokenizer.encode_codes(torch.rand(1, 3, 8, 16, 16), cache)
+    assert held() == after_one
+
+
+@pytest.mark.parametrize("frames", [[4], [5, 1], [5, 5], [5, 0]])
+def test_chunks_of_other_sizes_are_refused(frames: list[int]) -> None:
+    tokenizer = build("tiny")
+    with pytest.raises(ValueError, match="frames"):
+        list(encode_stream(tokenizer, (torch.zeros(1, 3, count, 16, 16) for count in frames)))
+
+
+def test_splitting_needs_a_positive_length() -> None:
+    with pytest.raises(ValueError, match="latent_frames must be at least 1, got 0"):
+        list(split_frames(torch.zeros(1, 3, 5, 8, 8), 4, 0))
