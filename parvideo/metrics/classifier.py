@@ -33,7 +33,7 @@ class SmallI3D(nn.Module):
         ValueError: if ``num_classes`` < 2 or ``width`` < 1.
     """
 
-    def __init__(self, num_classes: int, width: int = 24) -> None:
+    def __init__(self, num_classes: int, width: int = 16) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"num_classes is {num_classes}; a classifier needs at least 2")
@@ -151,7 +151,7 @@ def train_classifier(
     lr: float = 3e-3,
     batch_size: int = 32,
     seed: int = 0,
-    width: int = 24,
+    width: int = 16,
     on_step: Callable[[int, float], None] | None = None,
 ) -> SmallI3DExtractor:
     """Train a `SmallI3D` on labelled clips.

@@ -9,12 +9,10 @@ from typing import Any, Literal, get_args
 from parvideo.files import sha256_json
 from parvideo.metrics.extractors import Tap
 from parvideo.metrics.frechet import FrechetFormula
-from parvideo.metrics.resize import Resize
+from parvideo.metrics.resize import Crop, Quantization, Resize
 
 Split = Literal["train", "test", "all"]
 ClipPolicy = Literal["non-overlapping", "random", "center"]
-Crop = Literal["center", "squash"]
-Quantization = Literal["round", "truncate"]
 LabelPolicy = Literal["copy-real", "uniform"]
 
 
@@ -29,7 +27,8 @@ class Protocol:
             starting anywhere; ``center``: the middle one.
         clip_seed: of the choice of clips and of which ``real_count`` of them are used.
         frames: of a clip.
-        stride: source frames from one frame of a clip to the next.
+        stride: source frames from one frame of a clip to the next; or else
+        fps: frames a second of the clips; exactly one of the two.
         size: height and width of real and generated clips, pixels.
         source_resize: how source frames are brought to ``size``.
         source_crop: ``center``: short side to ``size``, then the centre; ``squash``: both sides to ``size``.
@@ -53,7 +52,8 @@ class Protocol:
     clip_policy: ClipPolicy
     clip_seed: int
     frames: int
-    stride: int
+    stride: int | None
+    fps: float | None
     size: int
     source_resize: Resize
     source_crop: Crop
@@ -83,10 +83,14 @@ class Protocol:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(get_args(kind))}"
                 )
-        least = {"clip_seed": 0, "frames": 9, "stride": 1, "size": 1, "real_count": 0, "fake_count": 2}
+        least = {"clip_seed": 0, "frames": 9, "size": 1, "real_count": 0, "fake_count": 2}
         for name, low in (least | {"repeats": 1}).items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {low}")
+        if (self.stride is None) == (self.fps is None):
+            raise ValueError(f"stride is {self.stride} and fps is {self.fps}; give exactly one of the two")
+        if (self.stride is not None and self.stride < 1) or (self.fps is not None and self.fps <= 0):
+            raise ValueError(f"stride is {self.stride} and fps is {self.fps}; stride >= 1, fps > 0")
         if self.real_count == 1:
             raise ValueError("real_count is 1; it must be at least 2, or 0 for all clips")
         if self.bn_eps <= 0:
@@ -116,8 +120,18 @@ class Protocol:
         return sha256_json(fields)
 
     def customized(self, **changes: Any) -> "Protocol":
-        """A copy with some fields changed, named ``custom`` if that makes it another protocol."""
-        changed = replace(self, **{k: v for k, v in changes.items() if v is not None})
+        """A copy with the fields that are not None changed, named ``custom`` if it is another protocol then.
+
+        Raises:
+            ValueError: if a value is not allowed.
+            TypeError: if there is no such field.
+        """
+        given = {k: v for k, v in changes.items() if v is not None}
+        if "fps" in given:
+            given.setdefault("stride", None)
+        elif "stride" in given:
+            given["fps"] = None
+        changed = replace(self, **given)
         return changed if changed.hash == self.hash else replace(changed, name="custom")
 
 
@@ -128,6 +142,7 @@ LARP_10K = Protocol(
     clip_seed=42,
     frames=16,
     stride=1,
+    fps=None,
     size=128,
     source_resize="antialiased",
     source_crop="center",

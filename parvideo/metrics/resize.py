@@ -10,41 +10,82 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from parvideo.clips import to_float, to_uint8
+
 Resize = Literal["tf1", "bilinear", "antialiased"]
+Crop = Literal["center", "squash"]
+Quantization = Literal["round", "truncate"]
 
 
-def resize(clips: Tensor, size: int, how: Resize) -> Tensor:
-    """Resize every frame to ``size x size`` by bilinear interpolation.
+def resize(clips: Tensor, size: int | tuple[int, int], how: Resize) -> Tensor:
+    """Resize every frame by bilinear interpolation.
 
     Args:
         clips: float ``[B, 3, T, H, W]``.
-        size: of the result, pixels.
+        size: of the result, pixels: the side of a square, or ``(height, width)``.
         how: ``tf1``: source position = target position x scale, as TensorFlow 1 ``resize_bilinear``;
             ``bilinear``: half-pixel centres, no antialiasing; ``antialiased``: the same with a wider filter
             where it shrinks.
 
     Returns:
-        float ``[B, 3, T, size, size]``.
+        float ``[B, 3, T, height, width]``.
 
     Raises:
         ValueError: if ``how`` is unknown, ``size`` < 1, or the clips are not float ``[B, 3, T, H, W]``.
     """
     if how not in get_args(Resize):
         raise ValueError(f"resize is {how!r}; it must be one of {', '.join(get_args(Resize))}")
-    if size < 1:
-        raise ValueError(f"size is {size}; it must be at least 1")
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise ValueError(f"size is {height}x{width}; both sides must be at least 1")
     if clips.ndim != 5 or not clips.is_floating_point():
         raise ValueError(f"clips must be float [B, 3, T, H, W], got {clips.dtype} {list(clips.shape)}")
     b, c, t, h, w = clips.shape
-    if (h, w) == (size, size):
+    if (h, w) == (height, width):
         return clips
     if how == "tf1":
-        return _tf1_axis(_tf1_axis(clips, size, dim=3), size, dim=4)
+        return _tf1_axis(_tf1_axis(clips, height, dim=3), width, dim=4)
     frames = clips.reshape(b * c * t, 1, h, w)
     frames = F.interpolate(
-        frames, (size, size), mode="bilinear", align_corners=False, antialias=how == "antialiased"
+        frames, (height, width), mode="bilinear", align_corners=False, antialias=how == "antialiased"
     )
-    return frames.reshape(b, c, t, size, size)
+    return frames.reshape(b, c, t, height, width)
+
+
+def resize_source(clips: Tensor, size: int, how: Resize, crop: Crop, quantization: Quantization) -> Tensor:
+    """Bring source frames to the size of a protocol.
+
+    Args:
+        clips: uint8 ``[B, T, H, W, 3]``, as decoded.
+        size: of the result, pixels.
+        how: see `resize`.
+        crop: ``center``: the short side to ``size``, then the centre; ``squash``: both sides to ``size``.
+        quantization: ``round`` to the nearest level, or ``truncate`` towards zero.
+
+    Returns:
+        uint8 ``[B, T, size, size, 3]``.
+
+    Raises:
+        ValueError: if an argument is unknown or the clips are not uint8 ``[B, T, H, W, 3]``.
+    """
+    if crop not in get_args(Crop):
+        raise ValueError(f"crop is {crop!r}; it must be one of {', '.join(get_args(Crop))}")
+    if quantization not in get_args(Quantization):
+        raise ValueError(
+            f"quantization is {quantization!r}; it must be one of {', '.join(get_args(Quantization))}"
+        )
+    x = to_float(clips)  # [B, 3, T, H, W]
+    if crop == "squash":
+        x = resize(x, size, how)
+    else:
+        scale = size / min(x.shape[3:])
+        height, width = (max(size, round(side * scale)) for side in x.shape[3:])
+        top, left = (height - size) // 2, (width - size) // 2
+        x = resize(x, (height, width), how)[..., top : top + size, left : left + size]
+    if quantization == "truncate":
+        # Half a level down before rounding; a little less, so that whole levels stay where they are.
+        x = x - (0.5 - 1e-3) / 127.5
+    return to_uint8(x)
 
 
 def _tf1_axis(x: Tensor, size: int, dim: int) -> Tensor:

@@ -1,0 +1,265 @@
+"""`parvideo evaluate`: score generated clips against real ones and write a report that can be traced."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from lightning import Fabric
+
+    from parvideo.metrics.extractors import FeatureExtractor
+    from parvideo.metrics.features import FeatureSet
+    from parvideo.metrics.protocols import Protocol
+    from parvideo.sampling import SamplingConfig
+    from parvideo.training.clip_sources import ClipSource, RealClips
+
+
+def evaluate(
+    real: Path,
+    out: Path,
+    model: Path | None = None,
+    clips: Path | None = None,
+    tokenizer: Path | None = None,
+    i3d: Path | None = None,
+    features: Path | None = None,
+    protocol: str = "larp-10k",
+    split: Literal["train", "test", "all"] | None = None,
+    clip_policy: Literal["non-overlapping", "random", "center"] | None = None,
+    frames: int | None = None,
+    stride: int | None = None,
+    fps: float | None = None,
+    size: int | None = None,
+    real_count: int | None = None,
+    fake_count: int | None = None,
+    label_policy: Literal["copy-real", "uniform"] | None = None,
+    repeats: int | None = None,
+    reference: Path | None = None,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    guidance_scale: float = 1.0,
+    guidance_schedule: Literal["constant", "linear", "cosine"] = "constant",
+    seed: int = 0,
+    batch_size: int = 16,
+    workers: int = 2,
+    devices: int = 1,
+    accelerator: str = "auto",
+    allow_lossy: bool = False,
+) -> dict[str, Any]:
+    """Score generated clips (or a tokenizer's reconstructions) against real videos by FVD.
+
+    Writes OUT (report.json), the same as a table beside it (.txt), and features into OUT's folder, from which
+    an interrupted run goes on. Give exactly one of --model, --clips and --tokenizer, and one of --i3d and
+    --features. Any option that changes a field of the protocol makes it a custom one.
+
+    Args:
+        real: folder of real videos (UCF-101 or class folders).
+        out: the report, a file ending in .json.
+        model: a generator's folder; clips are generated as they are scored.
+        clips: folder of generated clips, .npz or .npy as `parvideo sample` writes them.
+        tokenizer: a tokenizer's folder; its reconstructions are scored against their originals (rFVD).
+        i3d: Kinetics-400 I3D weights: state dict, safetensors or TorchScript.
+        features: folder of a small feature network; the number compares with nothing published.
+        protocol: larp-10k, magvit-10k, stylegan-v-2048, tats-2048 or videogpt-256.
+        split: which real videos.
+        clip_policy: which clips of a real video.
+        frames: frames of a clip.
+        stride: source frames from one frame of a clip to the next.
+        fps: frames a second of the clips, instead of a stride.
+        size: height and width of the clips.
+        real_count: real clips; 0 for all there are.
+        fake_count: generated clips.
+        label_policy: which classes are generated.
+        repeats: independent repetitions.
+        reference: features of the real clips, written by `parvideo fvd-stats`.
+        temperature: of sampling.
+        top_k: only the k most likely tokens; 0 for all.
+        top_p: only the most likely tokens that reach this probability.
+        guidance_scale: of classifier-free guidance; 1 is off.
+        guidance_schedule: how the scale grows over the steps.
+        seed: of sampling.
+        batch_size: clips at a time.
+        workers: processes that read videos.
+        devices: how many devices.
+        accelerator: auto, cpu, gpu, ...
+        allow_lossy: score compressed video; the report says so.
+
+    Returns:
+        The report.
+    """
+    import time
+
+    from parvideo.metrics.features import FeatureStore, load_reference
+    from parvideo.metrics.report import Subject, make_report, render, write_report
+    from parvideo.sampling import SamplingConfig
+    from parvideo.training.scoring import extract_features, launch, place
+
+    started = time.monotonic()
+    given = [
+        name for name, value in {"model": model, "clips": clips, "tokenizer": tokenizer}.items() if value
+    ]
+    if len(given) != 1:
+        raise ValueError(f"give exactly one of --model, --clips and --tokenizer, got {given or 'none'}")
+    if out.suffix != ".json":
+        raise ValueError(f"out is {out}; it must end in .json")
+    chosen = choose_protocol(
+        protocol,
+        split=split,
+        clip_policy=clip_policy,
+        frames=frames,
+        stride=stride,
+        fps=fps,
+        size=size,
+        real_count=real_count,
+        fake_count=fake_count,
+        label_policy=label_policy,
+        repeats=repeats,
+    )
+    sampling = SamplingConfig(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        guidance_scale=guidance_scale,
+        guidance_schedule=guidance_schedule,
+        seed=seed,
+    )
+    extractor = choose_extractor(i3d, features, chosen)
+    fabric = launch(accelerator, devices)
+    place(extractor, fabric)
+    request = _Request(real, model, clips, tokenizer, allow_lossy, workers, sampling)
+    fingerprint = extractor.fingerprint
+    folder = out.parent / f"{out.stem}-features"
+    sets, notes = [], []
+    count = chosen.repeats if model is not None else 1
+    for repeat in range(count):
+        source = request.real_clips(chosen, repeat)
+        header = {"protocol": chosen.hash, "extractor": fingerprint, "dataset": source.manifest}
+        if reference is not None:
+            real_set, _ = load_reference(reference, header)
+        else:
+            store = FeatureStore(folder / f"real-{repeat}", header)
+            extract_features(source, store, extractor, fabric, chosen.frames, chosen.size, batch_size, "real")
+            real_set = store.load()
+        fake = request.fake_clips(chosen, repeat, source, real_set, fabric)
+        header = {"protocol": chosen.hash, "extractor": fingerprint, "clips": fake.manifest}
+        store = FeatureStore(folder / f"generated-{repeat}", header)
+        notes += extract_features(
+            fake, store, extractor, fabric, chosen.frames, chosen.size, batch_size, "generated"
+        )
+        sets.append((real_set, store.load()))
+        if repeat == 0:
+            real_info, fake_info = source.description, fake.description
+        notes += [note for note in (*source.notes, *fake.notes) if note not in notes]
+    report = make_report(
+        sets,
+        chosen,
+        Subject(
+            generated=fake_info,
+            real={"folder": str(real), **real_info},
+            extractor=describe_extractor(extractor, i3d, features),
+            comparability=extractor.comparability,
+            paired=tokenizer is not None,
+            class_count=source.class_count,
+            notes=notes,
+            wall_seconds=time.monotonic() - started,
+        ),
+    )
+    if fabric.global_rank == 0:
+        write_report(out, report)
+        print(render(report))
+    return report
+
+
+def choose_protocol(name: str, **changes: Any) -> "Protocol":
+    """The named protocol with the fields that are not None changed.
+
+    Raises:
+        ValueError: if there is none of that name, or a value is not allowed.
+    """
+    from parvideo.metrics.protocols import get_protocol
+
+    return get_protocol(name).customized(**changes)
+
+
+def choose_extractor(i3d: Path | None, features: Path | None, protocol: "Protocol") -> "FeatureExtractor":
+    """The feature network asked for, set up as the protocol says.
+
+    Raises:
+        ValueError: unless exactly one of the two is given, or if its file does not fit.
+    """
+    from parvideo.metrics.classifier import SmallI3DExtractor
+    from parvideo.metrics.extractors import I3DExtractor
+
+    if (i3d is None) == (features is None):
+        raise ValueError(
+            "give exactly one of --i3d (Kinetics-400 I3D weights; docs/fvd.md says where they are) and "
+            "--features (a small network of your own, not comparable with published FVD)"
+        )
+    if features is not None:
+        return SmallI3DExtractor.load(features)
+    assert i3d is not None
+    return I3DExtractor(i3d, protocol.tap, protocol.network_resize, protocol.bn_eps)
+
+
+def describe_extractor(
+    extractor: "FeatureExtractor", i3d: Path | None, features: Path | None
+) -> dict[str, Any]:
+    """What the report says of the feature network."""
+    return {
+        "name": type(extractor).__name__,
+        "fingerprint": extractor.fingerprint,
+        "dim": extractor.dim,
+        "path": str(i3d or features),
+        "weights_sha256": getattr(extractor, "weights_sha256", None),
+    }
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is to be scored, as asked for on the command line."""
+
+    real: Path
+    model: Path | None
+    clips: Path | None
+    tokenizer: Path | None
+    allow_lossy: bool
+    workers: int
+    sampling: "SamplingConfig"
+
+    def real_clips(self, protocol: "Protocol", repeat: int) -> "RealClips":
+        from parvideo.datasets import load_videos
+        from parvideo.training.clip_sources import RealClips
+
+        return RealClips(load_videos(self.real, protocol.split), protocol, repeat, self.workers)
+
+    def fake_clips(
+        self, protocol: "Protocol", repeat: int, source: "RealClips", real: "FeatureSet", fabric: "Fabric"
+    ) -> "ClipSource":
+        from dataclasses import replace
+
+        from parvideo.pipeline import VideoPipeline
+        from parvideo.pretrained import load_tokenizer
+        from parvideo.training.clip_sources import (
+            GeneratedClips,
+            ReconstructedClips,
+            SavedClips,
+            copied_labels,
+            uniform_labels,
+        )
+
+        if self.clips is not None:
+            return SavedClips(self.clips, self.allow_lossy)
+        if self.tokenizer is not None:
+            return ReconstructedClips(source, load_tokenizer(self.tokenizer, fabric.device), self.tokenizer)
+        assert self.model is not None
+        pipeline = VideoPipeline.from_pretrained(self.model, fabric.device)
+        if len(pipeline.class_names) != source.class_count:
+            raise ValueError(
+                f"the model has {len(pipeline.class_names)} classes, the real videos {source.class_count}"
+            )
+        if protocol.label_policy == "copy-real":
+            labels = copied_labels(real, protocol.fake_count)
+        else:
+            labels = uniform_labels(protocol.fake_count, len(pipeline.class_names))
+        sampling = replace(self.sampling, seed=self.sampling.seed + repeat)
+        return GeneratedClips(pipeline, labels, sampling, self.model)

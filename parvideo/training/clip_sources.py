@@ -1,0 +1,315 @@
+"""Clip sources: where the clips that are scored come from: videos, saved arrays, a generator, a tokenizer."""
+
+import typing
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from parvideo.clips import to_float, to_uint8
+from parvideo.datasets import ClipDataset, Policy, VideoInfo, VideoList, probe, read_frames
+from parvideo.files import sha256_file, sha256_json
+from parvideo.metrics.features import FeatureSet
+from parvideo.metrics.fvd import id_keys
+from parvideo.metrics.protocols import Protocol
+from parvideo.metrics.resize import resize_source
+from parvideo.pipeline import VideoPipeline
+from parvideo.pretrained import TOKENIZER, find_folder, fingerprint
+from parvideo.sampling import SamplingConfig
+from parvideo.tokenizer import VideoTokenizer
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".gif")
+_POLICIES: dict[str, Policy] = {"non-overlapping": "all", "random": "random", "center": "center"}
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """Clips uint8 ``[B, T, H, W, 3]`` with int64 ``[B]`` ids, source videos and labels (-1: unknown)."""
+
+    clips: Tensor
+    ids: Tensor
+    groups: Tensor
+    labels: Tensor
+
+
+class ClipSource(ABC):
+    """Clips to be scored.
+
+    Attributes:
+        ids: of all clips; the same for the same source in any process and any run.
+        manifest: hash of everything that decides the clips.
+        description: of the source, for the report; JSON.
+        notes: what a reader of the report must know; complete once the clips have been read.
+    """
+
+    ids: list[int]
+    manifest: str
+    description: dict[str, typing.Any]
+
+    @property
+    def notes(self) -> list[str]:
+        return []
+
+    @abstractmethod
+    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
+        """The clips of these ids, in order, ``batch_size`` at a time."""
+
+
+class RealClips(ClipSource):
+    """Clips of real videos, chosen and resized as a protocol says.
+
+    Args:
+        videos: of the protocol's split.
+        protocol: says which clips and how they are resized.
+        repeat: number of the repetition; each has its own choice of clips.
+        workers: reading processes; 0 reads in this one.
+
+    Raises:
+        ValueError: if no video is long enough, or the protocol resizes in a way that needs videos of one
+            size and they are not.
+    """
+
+    def __init__(self, videos: VideoList, protocol: Protocol, repeat: int = 0, workers: int = 0) -> None:
+        self.protocol, self.workers = protocol, workers
+        seed = protocol.clip_seed + repeat
+        plain = (protocol.source_resize, protocol.source_crop, protocol.quantization)
+        self.by_reader = plain == ("antialiased", "center", "round")
+        infos: dict[str, VideoInfo] | None = None
+        size: int | tuple[int, int] = protocol.size
+        if not self.by_reader:
+            infos = {record.id: probe(record.path) for record in videos.records}
+            size = _common_size(infos)
+        self.dataset = ClipDataset(
+            videos,
+            frames=protocol.frames,
+            size=size,
+            fps=protocol.fps,
+            stride=protocol.stride,
+            policy=_POLICIES[protocol.clip_policy],
+            seed=seed,
+            infos=infos,
+        )
+        self.class_count = len(videos.class_names)
+        count = min(protocol.real_count or len(self.dataset), len(self.dataset))
+        self.ids = np.sort(np.random.default_rng(seed).permutation(len(self.dataset))[:count]).tolist()
+        self._groups = {record.id: record.group for record in videos.records}
+        listing = [[record.id, record.label, record.path.stat().st_size] for record in videos.records]
+        self.manifest = sha256_json(
+            {"videos": listing, "classes": videos.class_names, "protocol": protocol.hash, "repeat": repeat}
+        )
+        self.description = {"videos": len(videos.records), "layout": videos.layout, "hash": self.manifest}
+
+    @property
+    def notes(self) -> list[str]:
+        """Videos left out because they are too short or unreadable."""
+        notes = []
+        if self.dataset.skipped:
+            notes.append(f"{len(self.dataset.skipped)} real videos are too short and were left out")
+        if self.dataset.quarantined:
+            notes.append(
+                f"{len(self.dataset.quarantined)} real videos are unreadable; others took their place"
+            )
+        return notes
+
+    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
+        """See `ClipSource`."""
+        loader = DataLoader(Subset(self.dataset, ids), batch_size, num_workers=self.workers)
+        done = 0
+        for items in loader:
+            clips: Tensor = items["clip"]
+            if not self.by_reader:
+                p = self.protocol
+                clips = resize_source(clips, p.size, p.source_resize, p.source_crop, p.quantization)
+            groups = id_keys([self._groups[name] for name in items["id"]])
+            chosen = torch.tensor(ids[done : done + len(clips)], dtype=torch.int64)
+            done += len(clips)
+            yield ClipBatch(clips, chosen, groups, items["label"])
+
+
+class SavedClips(ClipSource):
+    """Clips from a folder of ``.npz`` (clips, labels, indices) or ``.npy`` arrays, or of videos.
+
+    Args:
+        folder: with the files.
+        allow_lossy: take video files, whose compression moves the score; the report says so.
+
+    Raises:
+        ValueError: if there is no such file, an index occurs twice, an array holds no uint8 clips, or there
+            are only video files and ``allow_lossy`` is false.
+    """
+
+    def __init__(self, folder: Path, allow_lossy: bool = False) -> None:
+        if not folder.is_dir():
+            raise ValueError(f"{folder} is no folder; give one with .npz or .npy files of clips")
+        arrays = sorted(path for path in folder.rglob("*") if path.suffix in (".npz", ".npy"))
+        videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+        self.lossy = not arrays and bool(videos)
+        if self.lossy and not allow_lossy:
+            raise ValueError(
+                f"{folder} holds compressed video only ({videos[0].name}, ...); lossy compression moves FVD. "
+                "Score the lossless arrays that `parvideo sample` writes, or pass --allow-lossy"
+            )
+        if not arrays and not videos:
+            raise ValueError(f"{folder} holds no .npz or .npy files of clips")
+        self._places: dict[int, tuple[Path, int, int]] = {}  # id -> file, row, label
+        for path in arrays or videos:
+            self._list(path)
+        self.ids = sorted(self._places)
+        hashes = [[path.relative_to(folder).as_posix(), sha256_file(path)] for path in arrays or videos]
+        self.manifest = sha256_json(hashes)
+        self.description = {"folder": str(folder), "files": len(hashes), "hash": self.manifest}
+        self._open: tuple[Path, np.ndarray[typing.Any, np.dtype[np.uint8]]] | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """Says so where the clips went through lossy compression."""
+        if self.lossy:
+            return ["generated clips were read from compressed video: the value holds its losses too"]
+        return []
+
+    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
+        """See `ClipSource`."""
+        for start in range(0, len(ids), batch_size):
+            chosen = ids[start : start + batch_size]
+            clips = [self._clip(*self._places[clip][:2]) for clip in chosen]
+            if len({clip.shape for clip in clips}) > 1:
+                raise ValueError(f"generated clips differ in shape: {sorted({c.shape for c in clips})}")
+            keys = torch.tensor(chosen, dtype=torch.int64)
+            labels = torch.tensor([self._places[clip][2] for clip in chosen], dtype=torch.int64)
+            yield ClipBatch(torch.from_numpy(np.stack(clips)), keys, keys, labels)
+
+    def _list(self, path: Path) -> None:
+        indices: Sequence[int]
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                if "clips" not in file:
+                    raise ValueError(f"{path} has no array `clips`; it has {', '.join(file) or 'nothing'}")
+                count = len(file["clips"])
+                indices = file["indices"].tolist() if "indices" in file else self._next(count)
+                labels = file["labels"].tolist() if "labels" in file else [-1] * count
+            if not len(indices) == len(labels) == count:
+                raise ValueError(f"{path} has {count} clips, {len(indices)} indices and {len(labels)} labels")
+        else:
+            count = len(np.load(path, mmap_mode="r", allow_pickle=False)) if path.suffix == ".npy" else 1
+            indices, labels = self._next(count), [-1] * count
+        for row, (index, label) in enumerate(zip(indices, labels, strict=True)):
+            if index in self._places:
+                raise ValueError(
+                    f"{path} repeats index {index} of {self._places[index][0]}; clips must be distinct"
+                )
+            self._places[index] = (path, row, label)
+
+    def _next(self, count: int) -> range:
+        first = max(self._places, default=-1) + 1
+        return range(first, first + count)
+
+    def _clip(self, path: Path, row: int) -> np.ndarray[typing.Any, np.dtype[np.uint8]]:
+        if self._open is None or self._open[0] != path:
+            self._open = (path, _read_array(path))
+        return self._open[1][row]
+
+
+class GeneratedClips(ClipSource):
+    """Clips made by a pipeline as they are asked for.
+
+    Args:
+        pipeline: the generator, on the device where it is to run.
+        labels: the class of each clip.
+        config: how to sample; its seed counts.
+        folder: the model's, of which the weights are hashed.
+    """
+
+    def __init__(
+        self, pipeline: VideoPipeline, labels: Sequence[int], config: SamplingConfig, folder: Path
+    ) -> None:
+        self.pipeline, self.labels, self.config = pipeline, list(labels), config
+        self.ids = list(range(len(self.labels)))
+        models = {"generator": fingerprint(folder), "tokenizer": fingerprint(tokenizer_folder(folder))}
+        self.description = {"model": str(folder), **models, "sampling": asdict(config)}
+        self.manifest = sha256_json({**models, "sampling": asdict(config), "labels": self.labels})
+        self.description["hash"] = self.manifest
+
+    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
+        """See `ClipSource`."""
+        for start in range(0, len(ids), batch_size):
+            chosen = list(ids[start : start + batch_size])
+            labels = torch.tensor([self.labels[index] for index in chosen], dtype=torch.int64)
+            tokens = self.pipeline.generate_tokens(
+                labels, self.config.seed, self.config, batch_size, indices=chosen
+            )
+            keys = torch.tensor(chosen, dtype=torch.int64)
+            yield ClipBatch(self.pipeline.decode(tokens, batch_size), keys, keys, labels)
+
+
+class ReconstructedClips(ClipSource):
+    """The real clips after a tokenizer has encoded and decoded them, under the same ids (rFVD).
+
+    Args:
+        real: the originals.
+        tokenizer: on the device where it is to run.
+        folder: the tokenizer's, of which the weights are hashed.
+    """
+
+    def __init__(self, real: RealClips, tokenizer: VideoTokenizer, folder: Path) -> None:
+        self.real, self.tokenizer = real, tokenizer.eval()
+        self.ids = real.ids
+        model = fingerprint(tokenizer_folder(folder))
+        self.manifest = sha256_json({"real": real.manifest, "tokenizer": model})
+        self.description = {"tokenizer": str(folder), "fingerprint": model, "hash": self.manifest}
+
+    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
+        """See `ClipSource`."""
+        device = next(self.tokenizer.parameters()).device
+        for batch in self.real.batches(ids, batch_size):
+            with torch.inference_mode():
+                decoded = self.tokenizer.decode(self.tokenizer.encode(to_float(batch.clips).to(device)))
+            yield ClipBatch(to_uint8(decoded).cpu(), batch.ids, batch.groups, batch.labels)
+
+
+def uniform_labels(count: int, num_classes: int) -> list[int]:
+    """Every class as equally often as ``count`` allows, in turn."""
+    return [index % num_classes for index in range(count)]
+
+
+def copied_labels(real: FeatureSet, count: int) -> list[int]:
+    """The labels of the real clips, in order of their ids, repeated where there are fewer than ``count``."""
+    return [int(real.labels[index % len(real)]) for index in range(count)]
+
+
+def tokenizer_folder(folder: Path) -> Path:
+    """The tokenizer's model folder, given that folder itself, a run folder, or a generator's."""
+    folder = find_folder(folder)
+    return folder / TOKENIZER if (folder / TOKENIZER).is_dir() else folder
+
+
+def _common_size(infos: dict[str, VideoInfo]) -> tuple[int, int]:
+    sizes = Counter((info.height, info.width) for info in infos.values())
+    if len(sizes) != 1:
+        raise ValueError(
+            f"the videos have sizes {sorted(sizes)[:4]}; this protocol's resizing starts from videos "
+            "of one size (use larp-10k, or convert them)"
+        )
+    return next(iter(sizes))
+
+
+def _read_array(path: Path) -> np.ndarray[typing.Any, np.dtype[np.uint8]]:
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as file:
+            array = file["clips"]
+    elif path.suffix == ".npy":
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    else:
+        array = read_frames(path, range(probe(path).frames)).numpy()[None]
+    if array.dtype != np.uint8 or array.ndim != 5 or array.shape[-1] != 3:
+        raise ValueError(
+            f"{path} holds {array.dtype} {list(array.shape)}; clips are uint8 [B, T, H, W, 3] in 0..255"
+        )
+    if array.max() <= 1:
+        raise ValueError(f"{path} holds no pixel above 1: it looks like [0, 1] floats cast to uint8")
+    return array
