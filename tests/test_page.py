@@ -326,18 +326,18 @@ addEventListener("DOMContentLoaded", () => {
 """
 
 
-def test_a_browser_plays_the_page_without_an_error(tmp_path: Path, text: str) -> None:
+def browsed(folder: Path, text: str, *flags: str) -> dict:
+    """What the probe saw in headless Chromium; virtual time lets 20 seconds pass in about one."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
-    target = tmp_path / "page.html"
+    target = folder / "page.html"
     target.write_text(text.replace("<head>", "<head>" + PROBE, 1), encoding="utf-8")
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    )
-    flags += " --disable-component-update --disable-sync --virtual-time-budget=21000 --dump-dom"
+    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+    quiet += " --disable-background-networking --disable-component-update"
+    ask = ["--virtual-time-budget=21000", "--dump-dom", f"--user-data-dir={folder / 'profile'}"]
     done = subprocess.run(
-        [chromium, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", target.as_uri()],
+        [chromium, *quiet.split(), *ask, *flags, target.as_uri()],
         capture_output=True,
         text=True,
         timeout=120,
@@ -345,7 +345,11 @@ def test_a_browser_plays_the_page_without_an_error(tmp_path: Path, text: str) ->
     )
     found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout)
     assert found is not None, done.stderr[-2000:]
-    seen = json.loads(found.group(1))
+    return json.loads(found.group(1))
+
+
+def test_a_browser_plays_the_page_without_an_error(tmp_path: Path, text: str) -> None:
+    seen = browsed(tmp_path, text)
     assert seen["errors"] == []
     assert len(seen["played"]["clips"]) == 40
     assert min(seen["played"]["clips"]) >= 3, "some clip stood still while it should have played"
@@ -353,3 +357,12 @@ def test_a_browser_plays_the_page_without_an_error(tmp_path: Path, text: str) ->
     assert seen["words"] == ["Pause", "Play"]
     assert min(seen["walked"]["clips"]) >= 9, "some clip did not show each of its nine frames"
     assert seen["walked"]["orders"] == [192, 51], "some order did not run to its end"
+
+
+def test_a_reader_who_wants_less_motion_starts_with_still_pictures(tmp_path: Path, text: str) -> None:
+    seen = browsed(tmp_path, text, "--force-prefers-reduced-motion")
+    assert seen["errors"] == []
+    assert seen["words"] == ["Play", "Pause"]
+    assert set(seen["played"]["orders"]) == {0}
+    assert max(seen["played"]["clips"]) <= 2, "blank, then the first frame"
+    assert min(seen["walked"]["clips"]) >= 9

@@ -3,7 +3,7 @@
     python tools/token_dependency.py tokens/ --out dependency/
 
 reads a tokens folder (`parvideo tokenize`) and writes `dependency.json` and `dependency.png`. The estimate
-is that of `parvideo.dependency`: a lower bound, since codebook ids are first grouped.
+is that of `parvideo.dependency`, and a lower bound where the codebook's ids are grouped first.
 """
 
 import math
@@ -155,7 +155,7 @@ def summary(report: Mapping[str, Any]) -> list[str]:
     """The curves as text."""
     lines = [
         f"{report['clips']} clips of {report['grid']} tokens, {report['ids_seen']} ids seen, "
-        f"{report['groups']} groups; entropy of a group {report['entropy']:.3f} nats"
+        f"{report['groups']} groups; entropy {report['entropy']:.3f} nats"
     ]
     for dt in sorted({one["offset"][0] for one in report["offsets"]}):
         cells = [f"{distance}: {value:.3f}±{error:.3f}" for distance, value, error in by_distance(report, dt)]
@@ -169,9 +169,12 @@ def draw(report: Mapping[str, Any]) -> Image.Image:
     image = Image.new("RGB", ((540 + 300 * len(frames)) * _SCALE, 400 * _SCALE), _PAPER)
     pen = ImageDraw.Draw(image)
     _text(pen, (24, 24), "How much a token tells about another of its clip", 16, _INK, "lm")
-    counted = f"{report['clips']} clips, {report['ids_seen']} ids in {report['groups']} groups"
-    bound = f"a lower bound; a group's own entropy is {report['entropy']:.2f} nats"
-    _text(pen, (24, 46), f"{counted}: {bound}", 12, _SOFT, "lm")
+    grouped = report["groups"] < report["ids_seen"]
+    kept = f"in {report['groups']} groups (hence a lower bound)" if grouped else "kept apart"
+    counted = (
+        f"{report['clips']} clips, {report['ids_seen']} ids {kept}; entropy {report['entropy']:.2f} nats"
+    )
+    _text(pen, (24, 46), counted, 12, _SOFT, "lm")
     _draw_curves(pen, [(dt, by_distance(report, dt)) for dt in frames])
     highest = max(max(one["information"] for one in report["offsets"]), 1e-9)
     for place, dt in enumerate(frames):
