@@ -193,5 +193,7 @@ def _heads(path: Path, dim: int, num_layers: int, given: int | None) -> int:
             )
         given = known[dim, num_layers]
     if given < 1 or dim % given:
-        raise ValueError(f"{path}: num_heads must divide the width {dim}, got {given}")
+        raise ValueError(
+            f"{path}: num_heads must divide the width of 'tok_embeddings.weight', {dim}; got {given}"
+        )
     return given
