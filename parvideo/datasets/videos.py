@@ -79,7 +79,7 @@ def load_videos(
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(get_args(Split))}")
     if not root.is_dir():
         raise ValueError(f"{root} is no folder; give the folder that holds the class folders")
-    lists = annotations or _find_annotations(root)
+    lists = annotations or find_annotations(root)
     if lists is not None:
         videos = _load_ucf101(root, split, split_index, lists, allow_missing)
     else:
@@ -138,6 +138,19 @@ def read_split_list(path: Path, class_names: list[str]) -> list[str]:
     return list(paths)
 
 
+def find_annotations(root: Path) -> Path | None:
+    """UCF-101's folder of lists in ``root``, or beside it if they name every class folder in ``root``."""
+    if (root / ANNOTATIONS).is_dir():
+        return root / ANNOTATIONS
+    beside = root.absolute().parent / ANNOTATIONS
+    if beside.is_dir():
+        known = set(read_class_index(beside / "classInd.txt"))
+        folders = _class_folders(root)
+        if folders and known.issuperset(folder.name for folder in folders):
+            return beside
+    return None
+
+
 def is_video(path: Path) -> bool:
     """Whether a path is named like a video file; hidden files are not (half-written ones are hidden)."""
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
@@ -150,18 +163,6 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-
-
-def _find_annotations(root: Path) -> Path | None:
-    if (root / ANNOTATIONS).is_dir():
-        return root / ANNOTATIONS
-    beside = root.absolute().parent / ANNOTATIONS
-    if beside.is_dir():
-        known = set(read_class_index(beside / "classInd.txt"))
-        folders = _class_folders(root)
-        if folders and known.issuperset(folder.name for folder in folders):
-            return beside
-    return None
 
 
 def _class_folders(root: Path) -> list[Path]:

@@ -1,0 +1,254 @@
+"""UCF-101 on disk: is it all there, can it be read, and a manifest that says so file by file."""
+
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from parvideo.datasets.reading import UnreadableVideoError, VideoInfo, probe, read_frames
+from parvideo.datasets.videos import (
+    ANNOTATIONS,
+    VideoList,
+    VideoRecord,
+    find_annotations,
+    load_videos,
+    read_class_index,
+    read_split_list,
+)
+from parvideo.files import read_json, sha256_file, sha256_json, write_json
+
+NUM_CLASSES, NUM_VIDEOS = 101, 13_320
+
+WHERE_TO_GET_IT = """\
+UCF-101 comes from the Center for Research in Computer Vision, https://www.crcv.ucf.edu/data/UCF101.php:
+  https://www.crcv.ucf.edu/data/UCF101/UCF101.rar                                      7 GB, the videos
+  https://www.crcv.ucf.edu/data/UCF101/UCF101TrainTestSplits-RecognitionTask.zip       the lists
+Fetch both, then:
+  parvideo data ucf101 --root DIR --unpack UCF101.rar --unpack UCF101TrainTestSplits-RecognitionTask.zip"""
+
+
+@dataclass(frozen=True)
+class VerifiedVideo:
+    """A readable video: what it is, its size in bytes and its checksum."""
+
+    info: VideoInfo
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What :func:`verify` found.
+
+    Attributes:
+        class_names: in label order.
+        per_class: videos on disk of each class.
+        splits: list name, such as ``trainlist01`` -> how many videos it names.
+        videos: id -> a readable video.
+        unreadable: id -> why not.
+        too_short: id -> why no clip of the asked length can be cut from it.
+        missing: paths that a list names and that are not on disk.
+        unlisted: ids on disk that no list names.
+        lists: file name -> checksum of the list.
+        is_ucf101: the class index has UCF-101's 101 classes, so that its counts are demanded too.
+    """
+
+    class_names: list[str]
+    per_class: dict[str, int]
+    splits: dict[str, int]
+    videos: dict[str, VerifiedVideo]
+    unreadable: dict[str, str]
+    too_short: dict[str, str]
+    missing: list[str]
+    unlisted: list[str]
+    lists: dict[str, str]
+    is_ucf101: bool
+
+    @property
+    def hash(self) -> str:
+        """One checksum of all readable videos and all lists: the identity of the data."""
+        return sha256_json([self.lists, {name: video.sha256 for name, video in self.videos.items()}])
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps this from being the whole, readable data set; clips too short are no problem."""
+        found = []
+        empty = [name for name in self.class_names if not self.per_class.get(name)]
+        total = sum(self.per_class.values())
+        if empty:
+            found.append(f"{len(empty)} classes have no videos: {_some(empty)}")
+        if self.is_ucf101 and total != NUM_VIDEOS:
+            found.append(f"{total} videos are there, UCF-101 has {NUM_VIDEOS}")
+        if self.missing:
+            found.append(f"{len(self.missing)} listed videos are missing: {_some(self.missing)}")
+        if self.unreadable:
+            reasons = [f"{name} {reason}" for name, reason in self.unreadable.items()]
+            found.append(f"{len(reasons)} videos cannot be read: {_some(reasons)}")
+        if self.unlisted:
+            found.append(f"{len(self.unlisted)} videos are in no list: {_some(self.unlisted)}")
+        return found
+
+
+def verify(
+    root: Path,
+    annotations: Path | None = None,
+    frames: int = 17,
+    fps: float = 8.0,
+    decode: bool = False,
+    workers: int = 4,
+    show_progress: bool = False,
+) -> Verification:
+    """Look into every file of a data set in UCF-101's layout.
+
+    Args:
+        root: the folder of class folders.
+        annotations: the folder of the lists; by default found as :func:`load_videos` does.
+        frames: a clip's frames, and
+        fps: its frames a second, that a video should be long enough for.
+        decode: decode every frame too, which finds damage inside a file (about fifty times slower).
+        workers: files looked into at once.
+        show_progress: show a progress bar.
+
+    Raises:
+        ValueError: if there are no videos or no lists, or a list contradicts itself, naming file and line.
+    """
+    lists = annotations or find_annotations(root)
+    if lists is None:
+        raise ValueError(
+            f"{root} has no {ANNOTATIONS}/ in it or beside it; unpack the lists there, or give their folder "
+            "as `annotations` (the repository has split 1 in data/ucf101/ucfTrainTestlist)"
+        )
+    class_names = read_class_index(lists / "classInd.txt")
+    listed = {
+        path.stem: read_split_list(path, class_names) for path in sorted(lists.glob("t*list[0-9][0-9].txt"))
+    }
+    named = {name for names in listed.values() for name in names}
+    records = load_videos(root, "all", annotations=lists).records
+    there = {record.path.relative_to(root).as_posix(): record for record in records}
+
+    def look(record: VideoRecord) -> VerifiedVideo | str:
+        try:
+            info = probe(record.path)
+            if decode:
+                read_frames(record.path, range(info.frames - 1, info.frames), "pyav")
+        except UnreadableVideoError as error:
+            return error.reason
+        return VerifiedVideo(info, record.path.stat().st_size, sha256_file(record.path))
+
+    with ThreadPoolExecutor(workers) as pool:  # decoders and checksums work outside Python's lock
+        bar = tqdm(pool.map(look, records), "videos", len(records), unit="video", disable=not show_progress)
+        results = dict(zip([record.id for record in records], bar, strict=True))
+    videos = {name: result for name, result in results.items() if isinstance(result, VerifiedVideo)}
+    takes = (frames - 1) / fps
+    return Verification(
+        class_names=class_names,
+        per_class=dict(Counter(class_names[record.label] for record in records)),
+        splits={name: len(names) for name, names in listed.items()},
+        videos=videos,
+        unreadable={name: result for name, result in results.items() if isinstance(result, str)},
+        too_short={
+            name: f"has {video.info.frames} frames at {video.info.fps:g}, a clip takes {takes:.2f} s"
+            for name, video in videos.items()
+            if video.info.frames <= int(takes * video.info.fps + 0.5)
+        },
+        missing=sorted(named - there.keys()),
+        unlisted=sorted(record.id for path, record in there.items() if named and path not in named),
+        lists={path.name: sha256_file(path) for path in sorted(lists.glob("*.txt"))},
+        is_ucf101=len(class_names) == NUM_CLASSES and class_names[0] == "ApplyEyeMakeup",
+    )
+
+
+def write_manifest(path: Path, found: Verification) -> None:
+    """Write what :func:`verify` found as JSON, with the ``hash`` and the ``problems``."""
+    write_json(path, {"format": 1, "hash": found.hash, "problems": found.problems, **asdict(found)})
+
+
+def read_infos(path: Path, videos: VideoList) -> dict[str, VideoInfo]:
+    """What a manifest knows of videos, for ``ClipDataset(infos=...)``; files whose size changed are left out.
+
+    Raises:
+        ValueError: if the file is no such manifest.
+    """
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or manifest.get("format") != 1 or "videos" not in manifest:
+        raise ValueError(f"{path} is no manifest of videos; write one with `parvideo data`")
+    known: dict[str, Any] = manifest["videos"]
+    wanted = {field.name for field in fields(VideoInfo)}
+    infos = {}
+    for record in videos.records:
+        entry = known.get(record.id)
+        if entry is not None and record.path.stat().st_size == entry["bytes"]:
+            if entry["info"].keys() != wanted:
+                raise ValueError(f"{path} describes {record.id} by {sorted(entry['info'])}; write it again")
+            infos[record.id] = VideoInfo(**entry["info"])
+    return infos
+
+
+def unpack(archive: Path, root: Path) -> None:
+    """Unpack UCF-101's videos (``.rar``) or lists (``.zip``) to where :func:`verify` finds them.
+
+    The folder ``UCF-101`` of an archive becomes ``root``, ``ucfTrainTestlist`` lies in it. Files appear only
+    when the whole archive could be unpacked; a folder that is there already is not touched.
+
+    Raises:
+        ValueError: if the archive is missing, broken or of another kind, no program for ``.rar`` is there, or
+            what it holds is there already.
+    """
+    if not archive.is_file():
+        raise ValueError(f"{archive} is no file.\n{WHERE_TO_GET_IT}")
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as name:
+        temporary = Path(name)
+        if archive.suffix == ".zip":
+            try:
+                with zipfile.ZipFile(archive) as file:
+                    file.extractall(temporary)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise ValueError(f"{archive} cannot be unpacked: {error}") from error
+        elif archive.suffix == ".rar":
+            _unpack_rar(archive, temporary)
+        else:
+            raise ValueError(f"{archive} must end in .rar or .zip")
+        for folder in _contents(archive, temporary):
+            if (root / folder.name).exists():
+                raise ValueError(
+                    f"{root / folder.name} is there already; remove it to unpack {archive} again"
+                )
+            folder.rename(root / folder.name)
+
+
+def _contents(archive: Path, temporary: Path) -> list[Path]:
+    """The folders to move: the class folders in ``UCF-101``, or the folder of lists."""
+    inner = temporary / "UCF-101"
+    if inner.is_dir():
+        return sorted(path for path in inner.iterdir() if path.is_dir())
+    if (temporary / ANNOTATIONS).is_dir():
+        return [temporary / ANNOTATIONS]
+    raise ValueError(f"{archive} holds neither UCF-101/ nor {ANNOTATIONS}/; is it UCF-101's archive?")
+
+
+def _unpack_rar(archive: Path, folder: Path) -> None:
+    source, target = str(archive.absolute()), str(folder)
+    programs = {
+        "unrar": ["unrar", "x", "-idq", source, f"{target}/"],
+        "bsdtar": ["bsdtar", "-x", "-f", source, "-C", target],
+        "7z": ["7z", "x", "-bso0", f"-o{target}", source],
+        "unar": ["unar", "-quiet", "-no-directory", "-output-directory", target, source],
+    }
+    program = next((name for name in programs if shutil.which(name)), None)
+    if program is None:
+        raise ValueError(f"no program to unpack {archive} is installed; install one of {', '.join(programs)}")
+    done = subprocess.run(programs[program], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ValueError(f"{program} cannot unpack {archive}: {(done.stderr or done.stdout).strip()[-500:]}")
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f", and {len(names) - most} more" if len(names) > most else "")
