@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from parvideo.clips import to_uint8
-from parvideo.pretrained import load_class_names, load_tokenizer, load_transformer
+from parvideo.pretrained import load_class_names, load_extra, load_tokenizer, load_transformer
 from parvideo.sampling import SamplingConfig, generate
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.transformer import VideoTransformer
@@ -23,9 +23,19 @@ class VideoPipeline:
     """Class-conditional video generation: ``VideoPipeline.from_pretrained(folder).generate(["Archery"])``."""
 
     def __init__(
-        self, tokenizer: VideoTokenizer, transformer: VideoTransformer, class_names: Sequence[str]
+        self,
+        tokenizer: VideoTokenizer,
+        transformer: VideoTransformer,
+        class_names: Sequence[str],
+        fps: float | None = None,
     ) -> None:
         """Put the parts together.
+
+        Args:
+            tokenizer: decodes tokens.
+            transformer: generates them.
+            class_names: in label order.
+            fps: frames a second of the clips it was trained on, if known.
 
         Raises:
             ValueError: if the codebooks or the number of classes do not agree.
@@ -41,6 +51,7 @@ class VideoPipeline:
             )
         self.tokenizer, self.transformer = tokenizer.eval(), transformer.eval()
         self.class_names = list(class_names)
+        self.fps = fps
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: str | torch.device = "cpu") -> Self:
@@ -52,7 +63,8 @@ class VideoPipeline:
         """
         folder = Path(folder)
         transformer = load_transformer(folder, device)
-        return cls(load_tokenizer(folder, device), transformer, load_class_names(folder))
+        fps = load_extra(folder).get("fps")
+        return cls(load_tokenizer(folder, device), transformer, load_class_names(folder), fps)
 
     def resolve_class(self, name: str | int) -> int:
         """The label of a class given by name (case does not matter) or by index, as text or number.

@@ -49,12 +49,15 @@ def save_folder(
 
 
 def save_tokenizer(
-    folder: Path, tokenizer: VideoTokenizer, state: Mapping[str, Tensor] | None = None
+    folder: Path,
+    tokenizer: VideoTokenizer,
+    state: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a tokenizer's model folder, with ``state`` (such as averaged weights) in place of its own."""
     config: Mapping[str, Any] = tokenizer.config  # type: ignore[assignment]
     weights = tokenizer.state_dict() if state is None else state
-    save_folder(folder, "tokenizer", type(tokenizer).__name__, config, weights)
+    save_folder(folder, "tokenizer", type(tokenizer).__name__, config, weights, extra)
 
 
 def save_generator(
@@ -63,6 +66,7 @@ def save_generator(
     class_names: list[str],
     tokenizer: Path,
     state: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a generator's model folder: transformer, class names, and a copy of its tokenizer's folder.
 
@@ -76,7 +80,7 @@ def save_generator(
     copy_tokenizer(tokenizer, folder / TOKENIZER)
     write_json(folder / CLASSES, class_names)
     weights = transformer.state_dict() if state is None else state
-    save_folder(folder, "generator", type(transformer).__name__, transformer.config, weights)
+    save_folder(folder, "generator", type(transformer).__name__, transformer.config, weights, extra)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
@@ -146,6 +150,11 @@ def load_class_names(folder: Path) -> list[str]:
     return names
 
 
+def load_extra(folder: Path) -> dict[str, Any]:
+    """What `save_folder` was given as ``extra``: `parvideo fit` puts the form of the clips there."""
+    return dict(_read_config(find_folder(folder))["extra"])
+
+
 def find_folder(folder: Path) -> Path:
     """The model folder meant by ``folder``: itself, or ``model/`` inside a run's folder.
 
@@ -174,7 +183,10 @@ def fingerprint(folder: Path) -> str:
 def _read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
     path = folder / CONFIG
     document = read_json(path)
-    if not isinstance(document, dict) or not {"format", "kind", "class", "config"} <= document.keys():
+    if (
+        not isinstance(document, dict)
+        or not {"format", "kind", "class", "config", "extra"} <= document.keys()
+    ):
         raise ValueError(f"{path} is no configuration of a parvideo model")
     if document["format"] != FORMAT:
         raise ValueError(f"{path} has format {document['format']}; this parvideo reads {FORMAT}")

@@ -5,7 +5,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
@@ -110,7 +110,7 @@ class FitCLI(LightningCLI):
                 CSVLogger(self.out, name="logs", flush_logs_every_n_steps=1),
                 TensorBoardLogger(self.out, name="tensorboard", version=""),
             ]
-        return cast(lightning.Trainer, self._instantiate_trainer({**config, **kwargs}, callbacks))
+        return self._instantiate_trainer({**config, **kwargs}, callbacks)
 
     def train(self) -> None:
         """Train to the end, from the newest good checkpoint on."""

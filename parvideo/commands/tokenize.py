@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from parvideo.clips import to_float
+from parvideo.commands.clip_form import ClipForm
 from parvideo.datasets import ClipDataset, TokenPlan, TokenWriter
 from parvideo.files import sha256_json
 from parvideo.pretrained import TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
@@ -20,9 +21,9 @@ def tokenize(
     tokenizer: Path,
     data: Path,
     out: Path,
-    frames: int = 17,
-    size: int = 128,
-    fps: float | None = 8.0,
+    frames: int | None = None,
+    size: int | None = None,
+    fps: float | None = None,
     stride: int | None = None,
     views: int = 1,
     flip: bool = False,
@@ -44,10 +45,10 @@ def tokenize(
         tokenizer: model folder of the tokenizer, or its run folder.
         data: folder of videos, in UCF-101's layout or class folders.
         out: folder for the tokens.
-        frames: frames of a clip.
-        size: height and width in pixels.
-        fps: frames a second of a clip; null to use --stride.
-        stride: source frames from one frame of a clip to the next; takes the place of --fps.
+        frames: frames of a clip; as the tokenizer was trained, if not given.
+        size: height and width in pixels; as the tokenizer was trained, if not given.
+        fps: frames a second of a clip; as the tokenizer was trained, if not given.
+        stride: source frames from one frame of a clip to the next, in place of fps.
         views: clips taken of each training video, at random places; with 1 the centre. Test: the centre.
         flip: take every training clip mirrored too.
         splits: train or test; may be repeated; both if not given.
@@ -68,13 +69,19 @@ def tokenize(
     copy_tokenizer(tokenizer, out / TOKENIZER)
     if fingerprint(tokenizer) != fingerprint(out / TOKENIZER):
         raise ValueError(f"{out} holds tokens of another tokenizer; choose another folder")
-    if stride is not None:
-        fps = None
+    form = ClipForm.of(tokenizer, frames, size, fps, stride)
     for split in splits or ["train", "test"]:
         videos, span = split_videos(data, split, split_index, held_out_time)
         centre = split == "test" or views == 1
         clips = ClipDataset(
-            videos, frames, size, fps, stride, "center" if centre else "random", seed, span=span
+            videos,
+            form.frames,
+            form.size,
+            form.fps,
+            form.stride,
+            policy="center" if centre else "random",
+            seed=seed,
+            span=span,
         )
         names = ["center"] if centre else [f"random {view}" for view in range(views)]
         mirrored = [False, True] if flip and split == "train" else [False]
@@ -130,7 +137,12 @@ def _encode(
     missing = writer.missing_shards()
     items = [item for shard in missing for item in plan.items(shard)]
     draws = [(item // len(clips) // mirrors, item % len(clips)) for item in items]
-    loader = DataLoader(Subset(ClipsByEpoch(clips), draws), batch_size=batch_size, num_workers=num_workers)
+    loader = DataLoader(
+        ClipsByEpoch(clips),
+        sampler=draws,
+        batch_size=batch_size,
+        num_workers=num_workers,
+    )
     pending: list[torch.Tensor] = []
     done = 0
     bar = tqdm(total=len(items), desc=f"tokenizing {folder.name}", unit="clip", disable=None)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from parvideo.pretrained import save_generator, save_tokenizer
 from parvideo.training.batches import EndlessBatches
+from parvideo.training.data import ClipDataModule
 from parvideo.training.generator_module import GeneratorModule
 from parvideo.training.tokenizer_module import TokenizerModule
 
@@ -140,21 +141,24 @@ class ModelExport(lightning.Callback):
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Export, except after the sanity check."""
         if not trainer.sanity_checking:
-            self._export(pl_module)
+            self._export(trainer, pl_module)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Export the final weights."""
-        del trainer
-        self._export(pl_module)
+        self._export(trainer, pl_module)
 
     @rank_zero_only
-    def _export(self, module: lightning.LightningModule) -> None:
+    def _export(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         state = self.average.average if self.average is not None else None
         if isinstance(module, GeneratorModule):
             spec = module.spec
-            save_generator(self.folder, module.transformer, spec.class_names, spec.tokenizer, state)
+            save_generator(
+                self.folder, module.transformer, spec.class_names, spec.tokenizer, state, spec.clip_form
+            )
         elif isinstance(module, TokenizerModule):
-            save_tokenizer(self.folder, module.tokenizer, state)
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            form = data.clip_form if isinstance(data, ClipDataModule) else None
+            save_tokenizer(self.folder, module.tokenizer, state, form)
         else:
             trained_network(module)
 
@@ -177,7 +181,8 @@ class Throughput(lightning.Callback):
         optimizer: torch.optim.Optimizer,
     ) -> None:
         """The gradient's norm, before it is clipped by the trainer."""
-        if trainer.global_step % trainer.log_every_n_steps == trainer.log_every_n_steps - 1:
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if trainer.global_step % every == every - 1:
             gradients = [
                 parameter.grad
                 for group in optimizer.param_groups
@@ -197,7 +202,8 @@ class Throughput(lightning.Callback):
         """Log the rates since the last time they were logged."""
         del outputs, batch_idx
         step, now = trainer.global_step, time.monotonic()
-        if step % trainer.log_every_n_steps != 0 or step == self._since[0]:
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if step % every != 0 or step == self._since[0]:
             return
         samples = len(batch["label"]) * trainer.world_size * trainer.accumulate_grad_batches
         rate = samples * (step - self._since[0]) / (now - self._since[1])

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from parvideo.datasets import ClipDataset, ClipItem, TokenDataset, TokenItem, VideoList, load_videos
-from parvideo.pretrained import TOKENIZER, fingerprint
+from parvideo.pretrained import TOKENIZER, fingerprint, load_extra
 from parvideo.training.batches import Draw, EndlessBatches
 
 
@@ -126,6 +126,11 @@ class ClipDataModule(_EndlessDataModule):
             self.val_dataset = torch.utils.data.Subset(self.val_dataset, chosen[: self.val_clips].tolist())
         self.class_names = self.train_clips.class_names or []
 
+    @property
+    def clip_form(self) -> dict[str, Any]:
+        """Frames, size, fps and stride of the clips; what is trained on them is applied to the like."""
+        return {"frames": self.frames, "size": self.size, "fps": self.fps, "stride": self.stride}
+
     def clips(self, split: str) -> ClipDataset:
         """The clips of split "train" (random ones) or "test" (each video's centre one)."""
         videos, span = split_videos(self.root, split, self.split_index, self.held_out_time)
@@ -193,12 +198,14 @@ class TokenSpec:
         codebook_size: number of different tokens.
         class_names: class names in label order.
         tokenizer: the model folder of the tokenizer that made them.
+        clip_form: frames, size, fps and stride of the clips that were tokenized.
     """
 
     grid: tuple[int, int, int]
     codebook_size: int
     class_names: list[str]
     tokenizer: Path
+    clip_form: dict[str, Any]
 
 
 class TokenDataModule(_EndlessDataModule):
@@ -235,7 +242,9 @@ class TokenDataModule(_EndlessDataModule):
         self.train_tokens = TokenDataset(self.tokens / "train", tokenizer=made_by)
         self.val_tokens = TokenDataset(self.tokens / "test", tokenizer=made_by)
         plan = self.train_tokens.plan
-        self.spec = TokenSpec(plan.grid, plan.codebook_size, plan.class_names, tokenizer)
+        self.spec = TokenSpec(
+            plan.grid, plan.codebook_size, plan.class_names, tokenizer, load_extra(tokenizer)
+        )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Endless batches of the training tokens."""

@@ -1,6 +1,6 @@
 """The Lightning module that trains a generator: a transformer on the tokens of labelled clips."""
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import lightning
 import torch
@@ -34,6 +34,7 @@ class GeneratorModule(lightning.LightningModule):
         num_kv_heads: key and value heads; as many as ``num_heads`` if null.
         ffn_hidden: width of the feed-forward layers; LLaMA's 8/3 · dim if null.
         qk_norm: normalise queries and keys.
+        factors: predict each token as digits below these factors (large codebooks); whole if null.
         dropout: on embeddings and residuals.
         attention_dropout: on attention weights.
         label_dropout: part of the samples whose class is hidden, which makes guidance possible.
@@ -51,6 +52,8 @@ class GeneratorModule(lightning.LightningModule):
 
     transformer: VideoTransformer
     spec: TokenSpec
+    step_losses: Tensor
+    validated: Tensor
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class GeneratorModule(lightning.LightningModule):
         num_kv_heads: int | None = None,
         ffn_hidden: int | None = None,
         qk_norm: bool = False,
+        factors: list[int] | None = None,
         dropout: float = 0.1,
         attention_dropout: float = 0.1,
         label_dropout: float = 0.1,
@@ -80,10 +84,18 @@ class GeneratorModule(lightning.LightningModule):
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
         self.order = order
-        self.size = {"dim": dim, "num_layers": num_layers, "num_heads": num_heads}
-        self.shape = {"num_kv_heads": num_kv_heads, "ffn_hidden": ffn_hidden}
-        self.qk_norm, self.dropout, self.attention_dropout = qk_norm, dropout, attention_dropout
-        self.gradient_checkpointing = gradient_checkpointing
+        self.transformer_settings: dict[str, Any] = {
+            "dim": dim,
+            "num_layers": num_layers,
+            "num_heads": num_heads,
+            "num_kv_heads": num_kv_heads,
+            "ffn_hidden": ffn_hidden,
+            "qk_norm": qk_norm,
+            "factors": factors,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "gradient_checkpointing": gradient_checkpointing,
+        }
         self.label_dropout = label_dropout
         self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
         self.warmup_steps, self.final_lr, self.max_steps = warmup_steps, final_lr, max_steps
@@ -104,12 +116,7 @@ class GeneratorModule(lightning.LightningModule):
             self.order.build(spec.grid),
             spec.codebook_size,
             len(spec.class_names),
-            **self.size,
-            **self.shape,
-            qk_norm=self.qk_norm,
-            dropout=self.dropout,
-            attention_dropout=self.attention_dropout,
-            gradient_checkpointing=self.gradient_checkpointing,
+            **self.transformer_settings,
         )
         self.register_buffer("step_losses", torch.zeros(self.transformer.order.steps), persistent=False)
         self.register_buffer("validated", torch.zeros(()), persistent=False)
