@@ -200,25 +200,28 @@ class TokenizerModule(lightning.LightningModule):
             optimizer.optimizer.step()
         self._log({f"discriminator_{name}": value for name, value in figures.items()}, len(clips))
 
-    def validation_step(self, batch: ClipBatch, batch_index: int) -> None:
-        """Add a batch to the figures, and show its first clips."""
+    def validation_step(self, batch: ClipBatch, batch_index: int) -> Tensor:
+        """Add a batch to the figures, show its first clips; return uint8 reconstructions, for callbacks."""
         clips = to_float(batch["clip"])
         reconstruction = self.tokenizer(clips)
         self.quality.update(reconstruction.clips, clips)
         self.usage.update(reconstruction.ids)
-        if batch_index == 0 and self.side_by_side and isinstance(self.logger, TensorBoardLogger):
-            shown = to_uint8(reconstruction.clips[: self.side_by_side].float())
-            real = batch["clip"][: self.side_by_side]
-            add_side_by_side(self.logger, "val/real_and_reconstructed", real, shown, self.global_step)
+        made = to_uint8(reconstruction.clips)
+        if batch_index == 0 and self.side_by_side:
+            for logger in self._tensorboards():
+                real, shown = batch["clip"][: self.side_by_side], made[: self.side_by_side]
+                add_side_by_side(logger, "val/real_and_reconstructed", real, shown, self.global_step)
+        return made
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of the whole validation set."""
         figures = self.quality.compute() | self.usage.compute()
         known = {name: value for name, value in figures.items() if not torch.isnan(value)}
-        self.log_dict({f"val/{name}": value for name, value in known.items()}, sync_dist=False)
+        self.log_dict({f"val/{name}": value for name, value in known.items()})
         quantizer = self.tokenizer.quantizer
-        if isinstance(self.logger, TensorBoardLogger) and isinstance(quantizer, FSQ):
-            add_level_histograms(self.logger, quantizer, self.usage.counts, self.global_step)
+        if isinstance(quantizer, FSQ):
+            for logger in self._tensorboards():
+                add_level_histograms(logger, quantizer, self.usage.counts, self.global_step)
         self.quality.reset()
         self.usage.reset()
 
@@ -248,6 +251,9 @@ class TokenizerModule(lightning.LightningModule):
             optimizers if isinstance(optimizers, list) else [optimizers],
             schedules if isinstance(schedules, list) else [schedules],  # type: ignore[list-item]
         )
+
+    def _tensorboards(self) -> list[TensorBoardLogger]:
+        return [logger for logger in self.loggers if isinstance(logger, TensorBoardLogger)]
 
     def _log(self, figures: dict[str, Tensor], batch_size: int) -> None:
         self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=batch_size)

@@ -9,10 +9,13 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch.utils.data import DataLoader, Dataset
 
+from parvideo.clips import to_float, to_uint8
+from parvideo.metrics import FrechetVideoDistance
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.discriminator import ClipDiscriminator
 from parvideo.tokenizer.presets import PRESETS
 from parvideo.training.adversarial import Adversary
+from parvideo.training.rfvd import ReconstructionFVD
 from parvideo.training.tensorboard import level_counts
 from parvideo.training.tokenizer_module import TokenizerModule, warmup_cosine
 
@@ -189,7 +192,7 @@ def test_tensorboard_shows_clips_and_levels(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logger = TensorBoardLogger(tmp_path)
-    trainer(tmp_path, 2, logger=logger, val_check_interval=2, log_every_n_steps=1).fit(
+    trainer(tmp_path, 2, logger=[CSVLogger(tmp_path), logger], val_check_interval=2, log_every_n_steps=1).fit(
         module(), loader(), loader()
     )
     events = EventAccumulator(logger.log_dir)
@@ -233,3 +236,29 @@ def test_schedule() -> None:
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         module(**settings)
+
+
+class MeanColours:
+    """An extractor small enough for a test: mean colours of the first and the last frame."""
+
+    dim, min_frames, fingerprint, comparability = 6, 1, "mean colours", "compares with nothing"
+
+    def __call__(self, clips: torch.Tensor) -> torch.Tensor:
+        return torch.cat([clips[:, frame].float().mean(dim=(1, 2)) for frame in (0, -1)], dim=1)
+
+
+def test_rfvd_callback_scores_reconstructions(tmp_path: Path) -> None:
+    model = module()
+    run = trainer(tmp_path, 1, limit_val_batches=8, callbacks=[ReconstructionFVD(MeanColours())])
+    (figures,) = run.validate(model, loader(), verbose=False)
+    real, made = [], []
+    with torch.no_grad():
+        for batch in list(loader())[:8]:
+            real.append(MeanColours()(batch["clip"]))
+            made.append(MeanColours()(to_uint8(model.tokenizer(to_float(batch["clip"])).clips)))
+    one, other = (torch.cat(part).double().numpy() for part in (real, made))
+    expected = FrechetVideoDistance(6)
+    keys = torch.arange(len(one))
+    expected.update(torch.from_numpy(one), real=True, sample_id=keys)
+    expected.update(torch.from_numpy(other), real=False, sample_id=keys)
+    assert figures["val/rfvd"] == pytest.approx(float(expected.compute()), rel=1e-4)
