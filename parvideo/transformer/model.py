@@ -41,6 +41,10 @@ class VideoTransformer(nn.Module):
         gradient_checkpointing: recompute each block in the backward pass instead of storing it.
         factors: predict a token as digits below these factors, whose product is ``codebook_size`` (see
             `parvideo.transformer.factors`): the head then has their sum of outputs, not their product.
+        num_transitions: transition tokens to hold; those of ``order`` if not given. More of them, with
+            ``target_positions``, let one model serve several orders (`set_order`).
+        target_positions: add to what a slot is fed an embedding of the place it predicts, which a model of
+            several orders cannot know otherwise.
 
     Raises:
         ValueError: if a size is not positive, or heads do not divide the width.
@@ -48,6 +52,7 @@ class VideoTransformer(nn.Module):
 
     rotary: Tensor
     source: Tensor
+    target: Tensor
 
     def __init__(
         self,
@@ -67,9 +72,12 @@ class VideoTransformer(nn.Module):
         norm_eps: float = 1e-5,
         gradient_checkpointing: bool = False,
         factors: Sequence[int] | None = None,
+        num_transitions: int | None = None,
+        target_positions: bool = False,
     ) -> None:
         super().__init__()
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        num_transitions = order.num_transitions if num_transitions is None else num_transitions
         ffn_hidden = 256 * math.ceil(int(8 * dim / 3) / 256) if ffn_hidden is None else ffn_hidden
         for name, value in [
             ("codebook_size", codebook_size),
@@ -109,10 +117,15 @@ class VideoTransformer(nn.Module):
             "norm_eps": norm_eps,
             "gradient_checkpointing": gradient_checkpointing,
             "factors": None if factors is None else list(factors),
+            "num_transitions": num_transitions,
+            "target_positions": target_positions,
         }
         self.token_embedding = nn.Embedding(codebook_size, dim)
         self.class_embedding = nn.Embedding(num_classes + 1, dim)
-        self.transition_embedding = nn.Embedding(order.num_transitions, dim)
+        self.transition_embedding = nn.Embedding(num_transitions, dim)
+        self.target_embedding = nn.ModuleList(
+            nn.Embedding(size, dim) for size in (order.grid if target_positions else ())
+        )
         self.embedding_dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             TransformerBlock(
@@ -124,7 +137,10 @@ class VideoTransformer(nn.Module):
         self.head = nn.Linear(dim, sum(self.factors) if self.factors else codebook_size, bias=False)
         self.register_buffer("rotary", torch.empty(0), persistent=False)
         self.register_buffer("source", torch.empty(0), persistent=False)
-        self._set_order(order)
+        self.register_buffer("target", torch.empty(0), persistent=False)
+        self._masks: dict[GenerationOrder, dict[tuple[range, torch.device], AttentionMask]] = {}
+        self.order = order
+        self.set_order(order)
         self._initialise()
 
     @classmethod
@@ -136,6 +152,32 @@ class VideoTransformer(nn.Module):
     def num_layers(self) -> int:
         """Number of blocks."""
         return len(self.blocks)
+
+    def set_order(self, order: GenerationOrder) -> None:
+        """Generate in another order from now on, with the same weights.
+
+        It makes sense for orders that the model was trained on (`target_positions`).
+
+        Raises:
+            ValueError: if the order has another grid or more transition tokens than this model holds.
+        """
+        if order.grid != self.order.grid:
+            raise ValueError(f"this model is for grid {self.order.grid}, the order for {order.grid}")
+        if order.num_transitions > self.transition_embedding.num_embeddings:
+            raise ValueError(
+                f"the order needs {order.num_transitions} transition tokens, "
+                f"this model has {self.transition_embedding.num_embeddings}"
+            )
+        device = self.head.weight.device
+        # Parameters on the meta device are shapes; what an order says is data all the same.
+        device = torch.device("cpu") if device.type == "meta" else device
+        config = self.config
+        head_dim = config["dim"] // config["num_heads"]
+        rotary = rotary_table(order, head_dim, config["rope_base"], config["special_positions"])
+        self.order = order
+        self.rotary, self.source = rotary.to(device), order.source.to(device)
+        self.target = order.target_coords.to(device)
+        self._first_plain_slot = int((order.source < 0).nonzero().max()) + 1
 
     def make_cache(self, batch: int) -> KVCache:
         """An empty cache for ``batch`` rows, in this model's dtype and on its device."""
@@ -197,32 +239,24 @@ class VideoTransformer(nn.Module):
 
     def _embed(self, tokens: Tensor, labels: Tensor, slots: range) -> Tensor:
         """What the slots are fed, ``[B, S, dim]``."""
-        source = self.source[slots.start : slots.stop]
+        here = slice(slots.start, slots.stop)
+        source = self.source[here]
         fed = self.token_embedding(tokens[:, source.clamp(min=0)])
-        if slots.start >= self._first_plain_slot:
-            return fed
-        specials = torch.cat([self.class_embedding(labels)[:, None], self._transitions(len(tokens))], dim=1)
-        special = specials[:, (-1 - source).clamp(min=0)]
-        return torch.where((source < 0)[:, None], special, fed)
-
-    def _transitions(self, batch: int) -> Tensor:
-        return self.transition_embedding.weight.expand(batch, -1, -1)
+        if slots.start < self._first_plain_slot:
+            transitions = self.transition_embedding.weight.expand(len(tokens), -1, -1)
+            specials = torch.cat([self.class_embedding(labels)[:, None], transitions], dim=1)
+            fed = torch.where((source < 0)[:, None], specials[:, (-1 - source).clamp(min=0)], fed)
+        for axis, embedding in enumerate(self.target_embedding):
+            fed = fed + embedding(self.target[here, axis])
+        return fed
 
     def _mask(self, slots: range) -> AttentionMask:
-        """The mask of ``slots`` against all slots up to their end; built once per range and device."""
+        """The mask of ``slots`` against all slots up to their end; built once per order, range and device."""
+        masks = self._masks.setdefault(self.order, {})
         key = (slots, self.source.device)
-        if key not in self._masks:
-            self._masks[key] = AttentionMask(self.order.mask[slots.start : slots.stop, : slots.stop], key[1])
-        return self._masks[key]
-
-    def _set_order(self, order: GenerationOrder) -> None:
-        self.order = order
-        config = self.config
-        head_dim = config["dim"] // config["num_heads"]
-        self.rotary = rotary_table(order, head_dim, config["rope_base"], config["special_positions"])
-        self.source = order.source.clone()
-        self._first_plain_slot = int((order.source < 0).nonzero().max()) + 1
-        self._masks: dict[tuple[range, torch.device], AttentionMask] = {}
+        if key not in masks:
+            masks[key] = AttentionMask(self.order.mask[slots.start : slots.stop, : slots.stop], key[1])
+        return masks[key]
 
     def _initialise(self) -> None:
         residual = 0.02 / math.sqrt(2 * self.num_layers)

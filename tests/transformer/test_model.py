@@ -155,6 +155,50 @@ def test_a_model_is_rebuilt_from_its_config(order: GenerationOrder) -> None:
     assert torch.equal(twin(tokens, labels), model(tokens, labels))
 
 
+def several_orders() -> list[GenerationOrder]:
+    return [OrderSpec(regions=counts).build((2, 4, 4)) for counts in ((1, 1, 1), (1, 2, 2), (2, 2, 2))]
+
+
+@torch.no_grad()
+def test_one_model_serves_several_orders() -> None:
+    orders = several_orders()
+    model = make(orders[0], num_transitions=7, target_positions=True)
+    tokens, labels = batch(orders[0])
+    for order in [*orders, orders[0]]:
+        model.set_order(order)
+        twin = make(order, num_transitions=7, target_positions=True)
+        twin.load_state_dict(model.state_dict())
+        whole = model(tokens, labels)
+        assert torch.equal(whole, twin(tokens, labels))
+        cache = model.make_cache(len(tokens))
+        steps = [model(tokens, labels, slots, cache) for slots in order.step_slots]
+        torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_slot_is_told_which_place_it_predicts() -> None:
+    """With two orders alike up to the places they visit last, only the target embedding tells them apart."""
+    model_args = {"num_transitions": 0, "target_positions": True}
+    orders = [
+        GenerationOrder((1, 1, 4), groups) for groups in (((0,), (1,), (2,), (3,)), ((0,), (1,), (3,), (2,)))
+    ]
+    model = make(orders[0], **model_args)
+    tokens, labels = batch(orders[0], rows=1)
+    first = model(tokens, labels)
+    model.set_order(orders[1])
+    second = model(tokens, labels)
+    assert torch.equal(first[:, :2], second[:, :2])
+    assert (first[:, 2] - second[:, 2]).abs().max() > 1e-3
+
+
+def test_orders_a_model_cannot_serve_are_refused() -> None:
+    model = make(several_orders()[0])
+    with pytest.raises(ValueError, match=r"this model is for grid \(2, 4, 4\), the order for \(1, 4, 4\)"):
+        model.set_order(OrderSpec().build((1, 4, 4)))
+    with pytest.raises(ValueError, match="needs 3 transition tokens, this model has 0"):
+        model.set_order(several_orders()[1])
+
+
 def test_bad_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="num_heads must divide dim: got dim=32, num_heads=3"):
         make(ORDERS["raster"], num_heads=3)
