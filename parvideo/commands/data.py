@@ -18,6 +18,8 @@ def data(
     fps: float = 8.0,
     decode: bool = False,
     workers: int = 4,
+    cache: Path | None = None,
+    size: int = 128,
 ) -> None:
     """Verify UCF-101, or any set in its layout: counts, class index, splits, unreadable and short files.
 
@@ -31,6 +33,8 @@ def data(
         fps: frames a second of those clips.
         decode: decode every frame, which finds damage inside a file; slow.
         workers: files looked into at once.
+        cache: a folder to keep all videos in as small decoded frames, for faster reading; large.
+        size: pixels of the cached frames, a square.
     """
     from parvideo.datasets import ucf101
 
@@ -45,6 +49,12 @@ def data(
     ucf101.write_manifest(target, found)
     print(summary(found))
     print(f"manifest: {target} (data {found.hash[:12]})")
+    if cache is not None:
+        from parvideo.datasets import build_cache, load_videos
+
+        videos = load_videos(root, "all", annotations=annotations)
+        lacking = build_cache(cache, videos, size, workers, show_progress=True)
+        print(f"cache: {cache} holds {len(videos) - len(lacking)} videos at {size}x{size}")
     if found.problems:
         raise ValueError(f"{root} has problems: {'; '.join(found.problems)}")
 

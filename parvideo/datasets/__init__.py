@@ -1,5 +1,6 @@
 """From files to clips with labels: reading, transforms, UCF-101, class folders, the toy set, token shards."""
 
+from parvideo.datasets.cache import build_cache
 from parvideo.datasets.clips import ClipDataset, ClipItem, Policy, TooManyUnreadableError
 from parvideo.datasets.reading import Backend, UnreadableVideoError, VideoInfo, probe, read_frames
 from parvideo.datasets.tokens import TokenDataset, TokenItem, TokenPlan, TokenWriter
@@ -24,6 +25,7 @@ __all__ = [
     "VideoInfo",
     "VideoList",
     "VideoRecord",
+    "build_cache",
     "draw_toy_clip",
     "flip_horizontally",
     "load_videos",

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypedDict, get_args
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from parvideo.datasets.cache import FrameCache
 from parvideo.datasets.reading import Backend, UnreadableVideoError, VideoInfo, probe, read_frames
 from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
 from parvideo.datasets.videos import VideoList, VideoRecord
@@ -65,6 +67,7 @@ class ClipDataset(Dataset[ClipItem]):
         backend: Backend = "auto",
         max_bad: float = 0.01,
         infos: dict[str, VideoInfo] | None = None,
+        cache: Path | None = None,
     ) -> None:
         """Look into every file and decide which clips there are.
 
@@ -83,6 +86,8 @@ class ClipDataset(Dataset[ClipItem]):
             backend: the decoder, see :func:`parvideo.datasets.reading.read_frames`.
             max_bad: the share of unreadable files above which it is an error.
             infos: what :func:`probe` gave, by record id, to save looking into those files again.
+            cache: a folder of :func:`parvideo.datasets.build_cache` to take frames from, of the same
+                ``size``; the clips are the same bit for bit.
 
         Raises:
             ValueError: on a bad argument, or if every video is too short.
@@ -97,6 +102,7 @@ class ClipDataset(Dataset[ClipItem]):
         self.policy, self.seed, self.flip, self.span = policy, seed, flip, span
         self.backend: Backend = backend
         self.max_bad = max_bad
+        self.cache = FrameCache(cache, size) if cache is not None else None
         self.skipped: list[tuple[VideoRecord, str]] = []
         self._row = {record.id: row for row, record in enumerate(self.records)}
         # Shared memory: worker processes see a new epoch, and this one sees the files that they found bad.
@@ -187,7 +193,10 @@ class ClipDataset(Dataset[ClipItem]):
         start = int(random.integers(window.first, window.last + 1))
         mirror = self.flip and bool(random.integers(2))
         indices = self.source_indices(start, window.fps)
-        clip = resize_and_crop(read_frames(window.record.path, indices, self.backend), self.size)
+        if self.cache is not None:
+            clip = self.cache.read(window.record, indices)
+        else:
+            clip = resize_and_crop(read_frames(window.record.path, indices, self.backend), self.size)
         if mirror:
             clip = flip_horizontally(clip).contiguous()
         return {"clip": clip, "label": window.record.label, "id": window.record.id}

@@ -2,6 +2,8 @@
 
 import pickle
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,11 @@ def test_a_file_without_video_is_refused(tmp_path: Path) -> None:
 def test_a_frame_beyond_the_end_is_an_error(folder: Path, backend: str) -> None:
     with pytest.raises(UnreadableVideoError, match="60 frames, frame 60"):
         read_frames(folder / "a.mp4", [0, 60], backend)  # type: ignore[arg-type]
+
+
+def test_importing_the_package_loads_no_decoder() -> None:
+    code = "import sys, parvideo.datasets; sys.exit(bool({'av', 'decord'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_bad_arguments_are_named(folder: Path) -> None:
