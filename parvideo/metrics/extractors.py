@@ -84,7 +84,8 @@ class I3DExtractor(nn.Module):
             load_i3d_state(network, read_state(path))
             self.network = network
         self.network.eval()
-        self.network.requires_grad_(False)
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(False)
 
     @property
     def fingerprint(self) -> str:

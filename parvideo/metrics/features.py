@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +154,7 @@ def load_reference(path: Path, expected: Mapping[str, str]) -> tuple[FeatureSet,
             reference = FeatureSet(*(file[name] for name in ("features", "ids", "groups", "labels")))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} holds no reference statistics: {error}") from error
     if header.pop("format", None) != _FORMAT:
         raise ValueError(f"{path} holds no reference statistics of format {_FORMAT}")

@@ -273,9 +273,9 @@ def _distinct(
     features: list[Tensor] | Tensor, ids: list[Tensor] | Tensor, groups: list[Tensor] | Tensor, name: str
 ) -> _Samples:
     """One row for each id, sorted by id, so that the order of arrival leaves no trace."""
-    if isinstance(features, list) and not features:
+    rows: Array = dim_zero_cat(features).cpu().numpy() if len(features) else np.empty((0, 0))
+    if not len(rows):
         raise ValueError(f"no {name} features were added")
-    rows: Array = dim_zero_cat(features).cpu().numpy()
     keys: Ids = dim_zero_cat(ids).cpu().numpy()
     sources: Ids = dim_zero_cat(groups).cpu().numpy()
     unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
