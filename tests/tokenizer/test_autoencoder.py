@@ -193,3 +193,34 @@ def test_bf16_decoding_is_close() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rough = tokenizer.decode(ids)
     assert (rough.float() - exact).abs().mean() < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["base", "nbp"])
+def test_whole_presets_are_causal(name: str) -> None:
+    tokenizer = CausalVideoTokenizer.from_preset(name)
+    for layer in tokenizer.modules():
+        if isinstance(layer, nn.Conv3d) and not layer.weight.any():
+            nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
+    x = clips(9)[..., :16, :16]
+    changed = x.clone()
+    changed[:, :, 5:] = torch.rand_like(changed[:, :, 5:])
+    for training in (False, True):
+        tokenizer.train(training)
+        with torch.no_grad():
+            before, after = tokenizer.encode_codes(x), tokenizer.encode_codes(changed)
+        assert torch.equal(after[:, :, :2], before[:, :, :2])
+        assert not torch.equal(after[:, :, 2], before[:, :, 2])
+
+
+@pytest.mark.slow
+def test_compiled_equals_eager() -> None:
+    tokenizer = build("tiny").eval()
+    x = clips(5)
+    with torch.no_grad():
+        expected = tokenizer.encode_codes(x)
+        compiled = torch.compile(tokenizer.encode_codes)(x)
+        torch.testing.assert_close(compiled, expected, atol=1e-5, rtol=1e-5)
+        codes = tokenizer.quantizer(expected).codes
+        clip = torch.compile(tokenizer.decode_codes)(codes)
+        torch.testing.assert_close(clip, tokenizer.decode_codes(codes), atol=1e-5, rtol=1e-5)
