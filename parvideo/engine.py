@@ -12,12 +12,13 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from parvideo.engine_draw import block_size, draw_tokens
 from parvideo.engine_linear import DecodeLinear, packing_obstacle
@@ -37,6 +38,8 @@ LOGITS = 1 << 24
 """Logits held at a time, unless one row's vocabulary is larger."""
 PREFILL = 4096
 """Slots computed at a time while given frames are read in, unless one clip has more."""
+FEW_QUERIES = 8
+"""Up to so many queries a key head, float32 scores are computed with keys on the left, in bfloat16 always."""
 
 
 class _Layer:
@@ -48,7 +51,7 @@ class _Layer:
         self.qkv = DecodeLinear(attention.qkv.weight.to(dtype), packed)
         self.qk_norm = (
             (attention.query_norm.weight.to(dtype), attention.key_norm.weight.to(dtype))
-            if isinstance(attention.query_norm, torch.nn.RMSNorm)
+            if isinstance(attention.query_norm, nn.RMSNorm) and isinstance(attention.key_norm, nn.RMSNorm)
             else None
         )
         self.out = DecodeLinear(attention.out.weight.to(dtype), packed)
@@ -62,21 +65,25 @@ class _State:
     """What one call of `generate` owns.
 
     Attributes:
-        tokens: ordered tokens, int64 ``[R, N]``, R rows: the guided clips, then their unguided copies.
+        tokens: ordered tokens, int64 ``[R, N]``; the R rows are the clips, then their unguided copies.
         labels: int64 ``[R]``.
-        keys: ``[layers, R, kv_heads, head_dim, N]``; ``[layers, R, kv_heads, N, head_dim]`` for orders of one
-            token a step (`DecodeEngine.keys_transposed` is the choice).
-        values: ``[layers, R, kv_heads, N, head_dim]``.
+        cache: of each layer keys and values, ``[2, R, kv_heads, N, head_dim]``.
         scores: space for attention scores.
+        turned_scores: space for scores that a product gives with slots first.
         probabilities: space for the probabilities of drawing, float32 ``[rows, V]``.
     """
 
     tokens: Tensor
     labels: Tensor
-    keys: Tensor
-    values: Tensor
+    cache: list[Tensor]
     scores: Tensor
+    turned_scores: Tensor
     probabilities: Tensor
+
+    def keep(self, rows: int) -> None:
+        """Go on with the first ``rows`` rows alone."""
+        self.tokens, self.labels = self.tokens[:rows], self.labels[:rows]
+        self.cache = [part[:, :rows] for part in self.cache]
 
 
 class DecodeEngine:
@@ -122,8 +129,8 @@ class DecodeEngine:
             self.ffn_hidden: int = config["ffn_hidden"]
             self.eps: float = config["norm_eps"]
             self.largest_group = max(map(len, self.order.step_slots))
-            self.keys_transposed = self.largest_group > 1
-            self._layers = [_Layer(block, dtype, self.packed) for block in transformer.blocks]
+            blocks = cast(Iterable[TransformerBlock], transformer.blocks)
+            self._layers = [_Layer(block, dtype, self.packed) for block in blocks]
             self._norm = transformer.norm.weight.to(dtype)
             self._head = DecodeLinear(transformer.head.weight.to(dtype), self.packed)
             self._rotary = self._rotary_factors()
@@ -134,7 +141,6 @@ class DecodeEngine:
         return {
             "dtype": str(self.dtype).removeprefix("torch."),
             "linear": "packed (oneDNN)" if self.packed else f"plain ({self.obstacle or 'as asked for'})",
-            "keys": "[head_dim, slots]" if self.keys_transposed else "[slots, head_dim]",
             "draw": f"blocks of {self._block}" if self._block else "cumulative sum",
         }
 
@@ -168,40 +174,37 @@ class DecodeEngine:
         if first > 0:
             self._prefill(state, order.step_slots[first].start)
         for step in range(first, order.steps):
-            slots = order.step_slots[step]
-            rows = 2 * batch if step <= last_guided else batch
-            hidden = self._step(state, slots, rows)  # [rows · S, dim]
+            slots, scale = order.step_slots[step], scales[step]
+            if step > last_guided:
+                state.keep(batch)
+            hidden = self._step(state, slots)  # [R·S, dim]
             here = slice(slots.start, slots.stop)
             if not known[here].all():
-                if scales[step] != 1.0:
-                    hidden = torch.lerp(hidden[len(hidden) // 2 :], hidden[: len(hidden) // 2], scales[step])
-                else:
-                    hidden = hidden[: batch * len(slots)]
-                drawn = self._draw(hidden, uniforms[:, here].reshape(-1), config, state.probabilities)
-                drawn = torch.where(known[here], tokens[:, here], drawn.view(batch, -1))
-                tokens[:, here] = drawn
-                state.tokens.view(-1, batch, order.num_tokens)[:, :, here] = drawn
+                conditional = hidden[: batch * len(slots)]
+                if scale != 1.0:
+                    conditional = torch.lerp(hidden[batch * len(slots) :], conditional, scale)
+                drawn = self._draw(conditional, uniforms[:, here].reshape(-1), config, state.probabilities)
+                tokens[:, here] = torch.where(known[here], tokens[:, here], drawn.view(batch, -1))
+                state.tokens.view(-1, *tokens.shape)[:, :, here] = tokens[:, here]
             if on_step is not None:
                 on_step(step + 1, order.steps)
         return order.unflatten(tokens)
 
     def _make_state(self, tokens: Tensor, labels: Tensor, guided: bool) -> _State:
+        batch, slots = tokens.shape
         if guided:
             labels = torch.cat([labels, torch.full_like(labels, self.transformer.num_classes)])
-        rows, slots = len(labels), self.order.num_tokens
-        shape = (len(self._layers), rows, self.kv_heads, slots, self.head_dim)
-        values = torch.empty(shape, dtype=self.dtype)
-        keys = torch.empty_like(values).view(*shape[:3], self.head_dim, slots)
-        # An order of several tokens a step reads keys as [d, N], one of single tokens as [N, d].
-        keys = keys if self.keys_transposed else keys.view(shape)
-        scores = max(SCORES, self.heads // self.kv_heads * self.largest_group * slots)
+        rows = len(labels)
+        shape = (2, rows, self.kv_heads, slots, self.head_dim)
+        cache = [torch.empty(shape, dtype=self.dtype) for _ in self._layers]
+        scores = torch.empty(
+            max(SCORES, self.heads // self.kv_heads * self.largest_group * slots), dtype=self.dtype
+        )
+        probabilities = torch.empty(
+            self._draw_rows(batch * self.largest_group), self.transformer.codebook_size
+        )
         return _State(
-            tokens.repeat(rows // len(tokens), 1),
-            labels,
-            keys,
-            values,
-            torch.empty(scores, dtype=self.dtype),
-            torch.empty(self._draw_rows(len(tokens) * self.largest_group), self.transformer.codebook_size),
+            tokens.repeat(rows // batch, 1), labels, cache, scores, torch.empty_like(scores), probabilities
         )
 
     def _draw_rows(self, rows: int) -> int:
@@ -213,98 +216,94 @@ class DecodeEngine:
         drawn = [draw_tokens(self._head(part), u, config, self._block, buffer) for part, u in parts]
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
 
-    def _step(self, state: _State, slots: range, rows: int) -> Tensor:
-        """Compute ``slots`` for the first ``rows`` rows: the normalised last hidden state ``[rows·S, dim]``."""
-        count = len(slots)
+    def _step(self, state: _State, slots: range) -> Tensor:
+        """Compute ``slots`` of all rows: the normalised last hidden state ``[R·S, dim]``."""
+        rows, count = len(state.tokens), len(slots)
         x = self._embed(state, slots, slice(0, rows))
-        hidden = None
+        unseen = None
         if count > 1 and self.order.attention == "causal":
-            triangle = torch.ones(count, count, dtype=torch.bool).triu(1)
-            hidden = triangle.repeat(self.heads // self.kv_heads, 1)
+            unseen = torch.ones(count, count, dtype=torch.bool).triu(1)
+            unseen = unseen.repeat(self.heads // self.kv_heads, 1)
         rotary = self._rotary[slots.start : slots.stop]
-        for index, layer in enumerate(self._layers):
-            turned, values = self._qkv(layer, x, rotary, rows)
-            keys = turned[:, :, self.heads :]
-            self._store(state, index, slots, slice(0, rows), keys, values)
-            attended = self._attend(state, index, turned[:, :, : self.heads], slots.stop, hidden)
-            x = self._feed_forward(layer, layer.out(attended, x))
+        for layer, cache in zip(self._layers, state.cache, strict=True):
+            heads = self._qkv(layer, x, rotary, rows)
+            self._store(cache, slots, heads)
+            queries = heads[:, :, : self.heads].to(self.dtype)
+            attended = self._attend(state, cache, queries, slots.stop, unseen)
+            x = self._feed_forward(layer, layer.out(attended).add_(x))
         return F.rms_norm(x, (self.dim,), self._norm, self.eps)
 
     def _embed(self, state: _State, slots: range, rows: slice) -> Tensor:
         x = self.transformer._embed(state.tokens[rows], state.labels[rows], slots)
         return x.to(self.dtype).flatten(0, 1)
 
-    def _qkv(self, layer: _Layer, x: Tensor, rotary: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-        """Turned queries and keys ``[rows, S, heads + kv_heads, d]`` and values ``[rows, S, kv_heads, d]``.
+    def _qkv(self, layer: _Layer, x: Tensor, rotary: Tensor, rows: int) -> Tensor:
+        """Queries and keys, turned, and values: float32 ``[rows, S, heads + 2 · kv_heads, d]``.
 
         Queries come divided by the square root of d.
         """
         packed = layer.qkv(F.rms_norm(x, (self.dim,), layer.attention_norm, self.eps))
-        packed = packed.view(rows, -1, self.heads + 2 * self.kv_heads, self.head_dim)
-        turning, values = packed.split([self.heads + self.kv_heads, self.kv_heads], dim=2)
+        heads = packed.view(rows, -1, self.heads + 2 * self.kv_heads, self.head_dim)
         if layer.qk_norm is not None:
-            parts = zip(turning.split([self.heads, self.kv_heads], dim=2), layer.qk_norm, strict=True)
-            turning = torch.cat(
-                [F.rms_norm(part, (self.head_dim,), weight, self.eps) for part, weight in parts], dim=2
-            )
-        pairs = torch.view_as_complex(turning.float().unflatten(-1, (-1, 2)))
-        turned = torch.view_as_real(pairs * rotary).flatten(-2)
-        return turned.to(self.dtype), values
+            parts = heads.split([self.heads, self.kv_heads, self.kv_heads], dim=2)
+            for part, weight in zip(parts, layer.qk_norm, strict=False):
+                part.copy_(F.rms_norm(part, (self.head_dim,), weight, self.eps))
+        heads = heads.float()
+        torch.view_as_complex(heads.view(*heads.shape[:3], -1, 2)).mul_(rotary)
+        return heads
 
-    def _store(
-        self, state: _State, index: int, slots: range, rows: slice, keys: Tensor, values: Tensor
-    ) -> None:
-        """Put keys and values ``[rows, S, kv_heads, d]`` into the cache."""
-        here = slice(slots.start, slots.stop)
-        if self.keys_transposed:
-            state.keys[index, rows, :, :, here] = keys.permute(0, 2, 3, 1)
-        else:
-            state.keys[index, rows, :, here] = keys.transpose(1, 2)
-        state.values[index, rows, :, here] = values.transpose(1, 2)
+    def _store(self, cache: Tensor, slots: range, heads: Tensor) -> None:
+        """Put the keys and values among ``heads`` ``[rows, S, heads + 2 · kv_heads, d]`` into the cache."""
+        new = heads[:, :, self.heads :].unflatten(2, (2, self.kv_heads))
+        cache[:, :, :, slots.start : slots.stop] = new.permute(2, 0, 3, 1, 4)
 
-    def _attend(self, state: _State, index: int, queries: Tensor, stop: int, hidden: Tensor | None) -> Tensor:
-        """Attention of queries ``[rows, S, heads, d]`` over the first ``stop`` slots: ``[rows·S, dim]``.
+    def _attend(
+        self, state: _State, cache: Tensor, queries: Tensor, stop: int, unseen: Tensor | None
+    ) -> Tensor:
+        """Attention of queries ``[R, S, heads, d]`` over the first ``stop`` slots: ``[R·S, dim]``.
 
-        The heads that share keys, and the slots of the step, are the rows of one product a key head. ``hidden``
-        marks what a query does not see of its own group.
+        The query heads that share keys, and the slots of the step, are the rows of one product a key head.
+        ``unseen`` marks what a query does not see of its own group.
         """
         rows, count = queries.shape[:2]
         shared = self.heads // self.kv_heads
         batch, height = rows * self.kv_heads, shared * count
-        queries = queries.unflatten(2, (self.kv_heads, shared)).permute(0, 2, 3, 1, 4)
+        if count > 1:
+            queries = queries.unflatten(2, (self.kv_heads, shared)).permute(0, 2, 3, 1, 4)
         queries = queries.reshape(batch, height, self.head_dim)
-        keys = state.keys[index, :rows].flatten(0, 1)
-        values = state.values[index, :rows].flatten(0, 1)[:, :stop]
-        keys = keys[:, :, :stop] if self.keys_transposed else keys[:, :stop]
+        keys, values = (part.flatten(0, 1)[:, :stop] for part in cache.unbind())
         attended = torch.empty_like(queries)
         part = max(1, len(state.scores) // (height * stop))
         for start in range(0, batch, part):
-            end = min(start + part, batch)
-            scores = state.scores[: (end - start) * height * stop].view(end - start, height, stop)
-            if self.keys_transposed:
-                torch.bmm(queries[start:end], keys[start:end], out=scores)
-            else:
-                self._single_scores(queries[start:end], keys[start:end], scores)
-            if hidden is not None:
-                scores[:, :, stop - count :].masked_fill_(hidden, -math.inf)
+            some = slice(start, min(start + part, batch))
+            scores = self._scores(state, queries[some], keys[some])
+            if unseen is not None:
+                scores[:, :, stop - count :].masked_fill_(unseen, -math.inf)
             torch.softmax(scores, dim=-1, out=scores)
-            torch.bmm(scores, values[start:end], out=attended[start:end])
+            torch.bmm(scores, values[some], out=attended[some])
         if count == 1:
             return attended.view(rows, self.dim)
         attended = attended.view(rows, self.heads, count, self.head_dim)
         return attended.transpose(1, 2).reshape(rows * count, self.dim)
 
-    def _single_scores(self, queries: Tensor, keys: Tensor, scores: Tensor) -> None:
-        """Scores of one token a row, ``[B, heads that share keys, L]``, by the faster way round."""
-        if queries.shape[1] == 1:
-            torch.bmm(keys, queries.transpose(1, 2), out=scores.transpose(1, 2))
-        else:
-            torch.bmm(queries, keys.transpose(1, 2), out=scores)
+    def _scores(self, state: _State, queries: Tensor, keys: Tensor) -> Tensor:
+        """Products of queries ``[B, M, d]`` and keys ``[B, L, d]``: ``[B, M, L]``, in ``state.scores``.
+
+        Few queries are the right-hand side of the faster product, whose result then has to be turned.
+        """
+        shape = (len(queries), queries.shape[1], keys.shape[1])
+        scores = state.scores[: math.prod(shape)].view(shape)
+        if shape[1] > FEW_QUERIES and self.dtype == torch.float32:
+            return torch.bmm(queries, keys.transpose(1, 2), out=scores)
+        space = state.scores if shape[1] == 1 else state.turned_scores
+        turned = space[: math.prod(shape)].view(shape[0], shape[2], shape[1])
+        torch.bmm(keys, queries.transpose(1, 2), out=turned)
+        return scores if shape[1] == 1 else scores.copy_(turned.transpose(1, 2))
 
     def _feed_forward(self, layer: _Layer, x: Tensor) -> Tensor:
         both = layer.gate_up(F.rms_norm(x, (self.dim,), layer.ffn_norm, self.eps))
         gate, up = both.split(self.ffn_hidden, dim=-1)
-        return layer.down(F.silu(gate).mul_(up), x)
+        return layer.down(F.silu(gate).mul_(up)).add_(x)
 
     def _prefill(self, state: _State, stop: int) -> None:
         """Compute the first ``stop`` slots at once, under the order's mask, to fill the cache."""
@@ -313,27 +312,29 @@ class DecodeEngine:
         for start in range(0, len(state.labels), part):
             rows = slice(start, min(start + part, len(state.labels)))
             x = self._embed(state, slots, rows)
-            for index, layer in enumerate(self._layers):
-                turned, values = self._qkv(layer, x, self._rotary[:stop], rows.stop - start)
-                queries, keys = turned.split([self.heads, self.kv_heads], dim=2)
-                self._store(state, index, slots, rows, keys, values)
+            for layer, cache in zip(self._layers, state.cache, strict=True):
+                heads = self._qkv(layer, x, self._rotary[:stop], rows.stop - start)
+                self._store(cache[:, rows], slots, heads)
+                queries, keys, values = (
+                    heads.to(self.dtype)
+                    .transpose(1, 2)
+                    .split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+                )
                 attended = F.scaled_dot_product_attention(
-                    *(part.transpose(1, 2) for part in (queries, keys, values)),
-                    attn_mask=mask,
-                    scale=1.0,
-                    enable_gqa=self.heads != self.kv_heads,
+                    queries, keys, values, mask, scale=1.0, enable_gqa=self.heads != self.kv_heads
                 )
                 attended = attended.transpose(1, 2).reshape(-1, self.dim)
-                x = self._feed_forward(layer, layer.out(attended, x))
+                x = self._feed_forward(layer, layer.out(attended).add_(x))
 
     def _rotary_factors(self) -> Tensor:
-        """The turns of queries and keys as complex numbers ``[N, heads + kv_heads, d / 2]``.
+        """The turns of all heads as complex numbers ``[N, heads + 2 · kv_heads, d / 2]``.
 
-        Those of queries carry attention's 1 / sqrt(d).
+        Those of queries carry attention's 1 / sqrt(d), those of values are one.
         """
         turns = torch.view_as_complex(self.transformer.rotary.float().contiguous())[:, None]
         queries = (turns / math.sqrt(self.head_dim)).expand(-1, self.heads, -1)
-        return torch.cat([queries, turns.expand(-1, self.kv_heads, -1)], dim=1)
+        keys = turns.expand(-1, self.kv_heads, -1)
+        return torch.cat([queries, keys, torch.ones_like(keys)], dim=1)
 
 
 def generate_fast(
@@ -345,5 +346,5 @@ def generate_fast(
     stream: int = 0,
     on_step: StepCallback | None = None,
 ) -> Tensor:
-    """`parvideo.sampling.generate` by a `DecodeEngine` made for this call; keep an engine to generate often."""
+    """`parvideo.sampling.generate` by an engine made for this call; to generate often, keep one."""
     return DecodeEngine(transformer).generate(labels, config, indices, given, stream, on_step)

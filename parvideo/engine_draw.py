@@ -30,7 +30,7 @@ def draw_tokens(
         uniforms: float64 ``[M]`` in [0, 1).
         config: temperature, top-k and top-p.
         block: see `block_size`.
-        buffer: float32 with at least M rows ``[.., V]``, overwritten: keeps large allocations out of the loop.
+        buffer: float32 ``[.., V]`` of at least M rows, overwritten: no large allocation in the loop.
 
     Returns:
         int64 ``[M]``.

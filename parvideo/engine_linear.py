@@ -31,7 +31,7 @@ def packing_obstacle(weight: Tensor) -> str | None:
 
 
 class DecodeLinear:
-    """``x @ weight.T`` without bias, and optionally plus a residual.
+    """``x @ weight.T`` without bias.
 
     Args:
         weight: ``[out, in]``; packed, it is copied, and later changes to it are not seen.
@@ -47,11 +47,8 @@ class DecodeLinear:
         self.packed = packed
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT) if packed else weight
 
-    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """``[M, in]`` -> ``[M, out]``, added to ``residual`` ``[M, out]`` if given."""
-        if not self.packed:
-            out = F.linear(x, self.weight)
-            return out if residual is None else out.add_(residual)
-        if residual is None:
+    def __call__(self, x: Tensor) -> Tensor:
+        """``[M, in]`` -> ``[M, out]``, a new tensor."""
+        if self.packed:
             return torch.ops.mkldnn._linear_pointwise(x, self.weight, None, "none", [], "")
-        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, None, "add")
+        return F.linear(x, self.weight)
