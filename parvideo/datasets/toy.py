@@ -9,19 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
-from parvideo.datasets.videos import ANNOTATIONS
-from parvideo.datasets.writing import write_avi
-from parvideo.files import atomic_path, read_json, write_json
+from parvideo.datasets.toy_folder import (
+    ToyVideo,
+    check_ranges,
+    count_test_groups,
+    name_videos,
+    write_folder,
+)
+from parvideo.datasets.toy_shapes import SHAPES, Array, shape_distance
 
-Array = NDArray[np.floating]
+__all__ = ["ToySettings", "ToyVideo", "draw_toy_clip", "toy_videos", "write_toy_data"]
 
-SETTINGS = "toy_data.json"
-
-_SHAPES = ("Square", "Disc", "Triangle", "Cross", "Ring", "Bar", "Diamond", "Star")
 _MOTIONS = ("Right", "Left", "Up", "Down", "Orbit", "Spin", "Pulse", "Swing")
 _COLOURS = {
     "Red": (235, 40, 35),
@@ -33,7 +33,7 @@ _COLOURS = {
     "Orange": (255, 140, 20),
     "White": (245, 245, 245),
 }
-MAX_CLASSES = len(_SHAPES) * len(_MOTIONS) * len(_COLOURS)
+MAX_CLASSES = len(SHAPES) * len(_MOTIONS) * len(_COLOURS)
 
 
 @dataclass(frozen=True)
@@ -60,25 +60,26 @@ class ToySettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least, most in (
-            ("num_classes", 1, MAX_CLASSES),
-            ("groups", 2, 99),
-            ("clips_per_group", 1, 99),
-            ("height", 16, 4096),
-            ("width", 16, 4096),
-            ("frames", 1, 100_000),
-            ("fps", 1, 1000),
-            ("seed", 0, 2**63 - 1),
-        ):
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be from {least} to {most}")
+        check_ranges(
+            self,
+            {
+                "num_classes": (1, MAX_CLASSES),
+                "groups": (2, 99),
+                "clips_per_group": (1, 99),
+                "height": (16, 4096),
+                "width": (16, 4096),
+                "frames": (1, 100_000),
+                "fps": (1, 1000),
+                "seed": (0, 2**63 - 1),
+            },
+        )
         if self.height % 2 or self.width % 2:
             raise ValueError(f"height is {self.height} and width {self.width}; MPEG-4 needs even numbers")
 
     @property
     def test_groups(self) -> int:
         """Groups 1 to this one are the test split."""
-        return max(1, round(0.28 * self.groups))
+        return count_test_groups(self.groups)
 
     @property
     def class_names(self) -> list[str]:
@@ -86,23 +87,9 @@ class ToySettings:
         return [f"{c}{s}{m}" for s, m, c in map(_class_parts, range(self.num_classes))]
 
 
-@dataclass(frozen=True)
-class ToyVideo:
-    """One video of a toy set: its label from 0, its group and clip from 1."""
-
-    label: int
-    group: int
-    clip: int
-
-
 def toy_videos(settings: ToySettings) -> dict[str, ToyVideo]:
     """Every video by its path under the root, such as ``RedSquareRight/v_RedSquareRight_g01_c01.avi``."""
-    return {
-        f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi": ToyVideo(label, group, clip)
-        for label, name in enumerate(settings.class_names)
-        for group in range(1, settings.groups + 1)
-        for clip in range(1, settings.clips_per_group + 1)
-    }
+    return name_videos(settings.class_names, settings.groups, settings.clips_per_group)
 
 
 def write_toy_data(out: Path, settings: ToySettings, show_progress: bool = False) -> None:
@@ -118,12 +105,15 @@ def write_toy_data(out: Path, settings: ToySettings, show_progress: bool = False
     Raises:
         ValueError: if ``out`` holds a toy set with other settings, or other files.
     """
-    _claim(out, settings)
-    videos = toy_videos(settings)
-    _write_lists(out / ANNOTATIONS, settings, videos)
-    missing = {name: video for name, video in videos.items() if not (out / name).exists()}
-    for name, video in tqdm(missing.items(), desc="toy videos", unit="video", disable=not show_progress):
-        write_avi(out / name, draw_toy_clip(settings, video), settings.fps)
+    write_folder(
+        out,
+        asdict(settings),
+        toy_videos(settings),
+        lambda video: draw_toy_clip(settings, video),
+        settings.fps,
+        settings.test_groups,
+        show_progress,
+    )
 
 
 def draw_toy_clip(settings: ToySettings, video: ToyVideo) -> Tensor:
@@ -147,7 +137,7 @@ def draw_toy_clip(settings: ToySettings, video: ToyVideo) -> Tensor:
     along, across = np.cos(angle) * dx + np.sin(angle) * dy, np.cos(angle) * dy - np.sin(angle) * dx
     u, v = along / extent, across / extent
     pixel = side * extent  # distances below are in radii; one pixel is softened
-    cover = np.clip(0.5 - _distance(shape, u, v) * pixel, 0, 1)[..., None]
+    cover = np.clip(0.5 - shape_distance(shape, u, v) * pixel, 0, 1)[..., None]
     spot = np.clip(0.5 - (np.hypot(u - 0.5, v) - 0.24) * pixel, 0, 1)[..., None]  # shows how it is turned
     paint = np.array(_COLOURS[colour], np.float32) * (1 - 0.8 * spot)
     picture += cover * (paint - picture)
@@ -158,7 +148,7 @@ def _class_parts(label: int) -> tuple[str, str, str]:
     """Shape, motion, colour; all 512 are different, and eight neighbours share none."""
     row, turn = label % 8, label // 8
     colours = list(_COLOURS)
-    return _SHAPES[row], _MOTIONS[(row + turn + turn // 8) % 8], colours[(row + turn) % 8]
+    return SHAPES[row], _MOTIONS[(row + turn + turn // 8) % 8], colours[(row + turn) % 8]
 
 
 def _background(x: Array, y: Array, time: Array, scene: np.random.Generator) -> Array:
@@ -198,55 +188,5 @@ def _move(motion: str, time: Array, phase: float, place: Array) -> tuple[Array, 
     return x, y, angle, size
 
 
-def _distance(shape: str, u: Array, v: Array) -> Array:
-    """Signed distance to the outline (below 0 inside), in radii, exact enough near it to soften a pixel."""
-    a, b = np.abs(u), np.abs(v)
-    if shape == "Square":
-        return np.maximum(a, b) - 0.85
-    if shape == "Disc":
-        return np.hypot(u, v) - 1
-    if shape == "Triangle":
-        return np.maximum(0.866 * a + 0.5 * v, -v) - 0.55
-    if shape == "Cross":
-        return np.minimum(np.maximum(a - 1, b - 0.36), np.maximum(a - 0.36, b - 1))
-    if shape == "Ring":
-        return np.abs(np.hypot(u, v) - 0.75) - 0.27
-    if shape == "Bar":
-        return np.maximum(a - 1.25, b - 0.4)
-    if shape == "Diamond":
-        return (a / 0.8 + b / 1.2 - 1) * 0.67
-    assert shape == "Star"
-    return np.hypot(u, v) - 0.72 - 0.33 * np.cos(5 * np.arctan2(v, u))
-
-
 def _wrap(distance: Array) -> Array:
     return (distance + 0.5) % 1.0 - 0.5
-
-
-def _claim(out: Path, settings: ToySettings) -> None:
-    """Make sure that the folder is ours: new or empty, or of the same settings."""
-    if (out / SETTINGS).exists():
-        there, wanted = read_json(out / SETTINGS), asdict(settings)
-        names = [key for key in wanted if not isinstance(there, dict) or there.get(key) != wanted[key]]
-        if names:
-            other = there if isinstance(there, dict) else {}
-            changes = ", ".join(f"{name} {other.get(name)} and not {wanted[name]}" for name in names)
-            raise ValueError(
-                f"{out} holds a toy set with {changes}; choose another folder or remove that one"
-            )
-        return
-    if out.exists() and any(not path.name.startswith(f".{Path(SETTINGS).stem}") for path in out.iterdir()):
-        raise ValueError(f"{out} holds other files and no {SETTINGS}; choose a new or an empty folder")
-    write_json(out / SETTINGS, asdict(settings))
-
-
-def _write_lists(folder: Path, settings: ToySettings, videos: dict[str, ToyVideo]) -> None:
-    is_test = {name: video.group <= settings.test_groups for name, video in videos.items()}
-    contents = {
-        "classInd.txt": [f"{number} {name}" for number, name in enumerate(settings.class_names, 1)],
-        "trainlist01.txt": [f"{name} {videos[name].label + 1}" for name in videos if not is_test[name]],
-        "testlist01.txt": [name for name in videos if is_test[name]],
-    }
-    for name, lines in contents.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text("\n".join(lines) + "\n")
