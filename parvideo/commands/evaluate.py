@@ -258,7 +258,7 @@ class _Request:
                 f"the model has {len(pipeline.class_names)} classes, the real videos {source.class_count}"
             )
         if protocol.label_policy == "copy-real":
-            labels = copied_labels(real, protocol.fake_count)
+            labels = copied_labels(real, protocol.fake_count, protocol.clip_seed)
         else:
             labels = uniform_labels(protocol.fake_count, len(pipeline.class_names))
         sampling = replace(self.sampling, seed=self.sampling.seed + repeat)

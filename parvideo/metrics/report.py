@@ -246,4 +246,6 @@ def _comparability(protocol: Protocol, comparable: bool) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"
+    if value is None:
+        return "unknown"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 
 from parvideo.clips import to_float, to_uint8
 from parvideo.datasets import ClipDataset, Policy, VideoInfo, VideoList, probe, read_frames
-from parvideo.files import sha256_file, sha256_json
+from parvideo.files import read_json, sha256_file, sha256_json
 from parvideo.metrics.features import FeatureSet
 from parvideo.metrics.fvd import id_keys
 from parvideo.metrics.protocols import Protocol
@@ -164,6 +164,8 @@ class SavedClips(ClipSource):
         hashes = [[path.relative_to(folder).as_posix(), sha256_file(path)] for path in arrays or videos]
         self.manifest = sha256_json(hashes)
         self.description = {"folder": str(folder), "files": len(hashes), "hash": self.manifest}
+        if (folder / "sample.json").is_file():  # what `parvideo sample` says of model and sampler
+            self.description["sample"] = read_json(folder / "sample.json")
         self._open: tuple[Path, np.ndarray[typing.Any, np.dtype[np.uint8]]] | None = None
 
     @property
@@ -277,9 +279,13 @@ def uniform_labels(count: int, num_classes: int) -> list[int]:
     return [index % num_classes for index in range(count)]
 
 
-def copied_labels(real: FeatureSet, count: int) -> list[int]:
-    """The labels of the real clips, in order of their ids, repeated where there are fewer than ``count``."""
-    return [int(real.labels[index % len(real)]) for index in range(count)]
+def copied_labels(real: FeatureSet, count: int, seed: int) -> list[int]:
+    """The labels of the real clips in a shuffled order, repeated where there are fewer than ``count``.
+
+    Shuffled, because the real clips are in order of class: the first ``count`` would cover a few classes only.
+    """
+    order = np.random.default_rng(seed).permutation(len(real))
+    return [int(real.labels[order[index % len(real)]]) for index in range(count)]
 
 
 def tokenizer_folder(folder: Path) -> Path:

@@ -1,0 +1,201 @@
+"""`parvideo evaluate`, `fvd-stats` and `compare-reports` on the toy set, from files to the report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from parvideo.commands.compare_reports import compare_reports
+from parvideo.commands.evaluate import evaluate
+from parvideo.commands.fvd_stats import fvd_stats
+from parvideo.datasets import load_videos, write_mp4
+from parvideo.datasets.toy import ToySettings, write_toy_data
+from parvideo.metrics.classifier import SmallI3D, SmallI3DExtractor
+from parvideo.order import regions
+from parvideo.pretrained import save_generator, save_tokenizer
+from parvideo.tokenizer import CausalVideoTokenizer
+from parvideo.tokenizer.presets import PRESETS
+from parvideo.transformer import VideoTransformer
+
+SMALL: dict[str, Any] = {"frames": 9, "size": 32, "stride": 2, "real_count": 0, "fake_count": 6, "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy set of two classes, a feature network, saved clips, a tokenizer and a generator."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("evaluate")
+    write_toy_data(folder / "toy", ToySettings(2, 3, 2, frames=40))
+    SmallI3DExtractor(SmallI3D(2, width=1), frames=9, size=32).save(folder / "net")
+    (folder / "clips").mkdir()
+    clips = np.random.default_rng(0).integers(0, 256, (6, 9, 32, 32, 3), dtype=np.uint8)
+    for k in range(2):
+        rows = slice(3 * k, 3 * k + 3)
+        np.savez(
+            folder / f"clips/clips-{k:05d}.npz",
+            clips=clips[rows],
+            labels=np.arange(6)[rows] % 2,
+            indices=np.arange(6)[rows],
+        )
+    tokenizer = CausalVideoTokenizer(**PRESETS["tiny"])
+    save_tokenizer(folder / "tokenizer", tokenizer)
+    order = regions(tokenizer.latent_grid((9, 32, 32)), (1, 2, 2))
+    transformer = VideoTransformer(order, tokenizer.codebook_size, 2, dim=16, num_layers=1, num_heads=2)
+    names = load_videos(folder / "toy").class_names
+    save_generator(folder / "model", transformer, names, folder / "tokenizer")
+    return folder
+
+
+def run(folder: Path, out: Path, **options: Any) -> dict[str, Any]:
+    source = {} if options.keys() & {"model", "tokenizer"} else {"clips": folder / "clips"}
+    return evaluate(folder / "toy", out, **{"features": folder / "net", **SMALL, **source, **options})
+
+
+def test_report_of_saved_clips(folder: Path, tmp_path: Path) -> None:
+    report = run(folder, tmp_path / "r.json")
+    assert report == json.loads((tmp_path / "r.json").read_text())
+    row = report["repeats"][0]
+    assert row["real_count"] == 16  # 2 classes x 2 training scenes x 2 videos x 2 clips of 17 of 40 frames
+    assert row["fake_count"] == 6
+    assert report["classes_covered"] == {"real": 2, "generated": 2, "of": 2}
+    assert report["protocol"]["name"] == "custom"
+    assert not report["comparable_with_published"]
+    assert "not comparable with any published FVD" in (tmp_path / "r.txt").read_text()
+
+
+def test_goes_on_where_it_was_and_gives_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(folder, tmp_path / "r.json")["fvd"]
+    monkeypatch.setattr("parvideo.training.scoring._SHARD", 2)
+    assert run(folder, tmp_path / "s.json", batch_size=1)["fvd"] == pytest.approx(whole, rel=1e-4)
+    shards = sorted((tmp_path / "s-features").rglob("shard-*.npz"))
+    assert len(shards) > 6
+    for shard in shards[::2]:
+        shard.unlink()
+    seen = []
+    original = SmallI3DExtractor.__call__
+
+    def counting(self: SmallI3DExtractor, clips: Tensor) -> Tensor:
+        seen.append(len(clips))
+        return original(self, clips)
+
+    monkeypatch.setattr(SmallI3DExtractor, "__call__", counting)
+    assert run(folder, tmp_path / "s.json")["fvd"] == pytest.approx(whole, rel=1e-4)
+    assert 0 < sum(seen) < 22
+    seen.clear()
+    run(folder, tmp_path / "s.json")
+    assert seen == []
+    with pytest.raises(ValueError, match="another evaluation"):
+        run(folder, tmp_path / "s.json", size=16)
+
+
+def test_generates_the_labels_of_the_real_clips(folder: Path, tmp_path: Path) -> None:
+    report = run(folder, tmp_path / "r.json", model=folder / "model", fake_count=8, seed=3)
+    assert report["classes_covered"]["generated"] == 2
+    assert report["generated"]["sampling"]["seed"] == 3
+    again = run(folder, tmp_path / "again.json", model=folder / "model", fake_count=8, seed=3, batch_size=3)
+    assert again["fvd"] == pytest.approx(report["fvd"], rel=1e-4)
+
+
+def test_reconstructions_are_paired_with_their_originals(folder: Path, tmp_path: Path) -> None:
+    report = run(folder, tmp_path / "r.json", tokenizer=folder / "tokenizer")
+    assert report["metric"] == "rFVD"
+    assert report["repeats"][0]["fake_count"] == report["repeats"][0]["real_count"] == 16
+
+
+def test_cached_reference_gives_the_same_and_is_refused_elsewhere(folder: Path, tmp_path: Path) -> None:
+    fvd_stats(folder / "toy", tmp_path / "ref.npz", features=folder / "net", **SMALL)
+    cached = run(folder, tmp_path / "r.json", reference=tmp_path / "ref.npz")
+    assert not (tmp_path / "r-features/real-0").exists()
+    assert cached["fvd"] == pytest.approx(run(folder, tmp_path / "s.json")["fvd"], rel=1e-6)
+    with pytest.raises(ValueError, match="another protocol"):
+        run(folder, tmp_path / "t.json", reference=tmp_path / "ref.npz", stride=1)
+
+
+@pytest.mark.parametrize("how", [{"source_resize": "tf1"}, {"quantization": "truncate"}])
+def test_other_resize_chains_start_from_source_pixels(folder: Path, how: dict[str, str]) -> None:
+    from parvideo.metrics.protocols import LARP_10K
+    from parvideo.training.clip_sources import RealClips
+
+    videos = load_videos(folder / "toy", "train")
+    small = LARP_10K.customized(frames=9, size=32, stride=2)
+    plain, other = RealClips(videos, small), RealClips(videos, small.customized(**how))
+    ((a,), (b,)) = (list(source.batches(source.ids[:2], 2)) for source in (plain, other))
+    assert a.clips.shape == b.clips.shape == (2, 9, 32, 32, 3)
+    assert 0 < (a.clips.float() - b.clips.float()).abs().mean() < 8
+
+
+def test_compares_reports(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(folder, tmp_path / "a.json")
+    run(folder, tmp_path / "b.json", model=folder / "model")
+    run(folder, tmp_path / "c.json", stride=1)
+    capsys.readouterr()
+    compare_reports([tmp_path / "a.json", tmp_path / "b.json"])
+    assert "a.json" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="protocols differ"):
+        compare_reports([tmp_path / "a.json", tmp_path / "c.json"])
+
+
+def saved(folder: Path, name: str, array: np.ndarray) -> Path:
+    folder.mkdir()
+    np.save(folder / name, array)
+    return folder
+
+
+def test_lossy_video_only_when_allowed_and_said(folder: Path, tmp_path: Path) -> None:
+    clips = torch.from_numpy(np.load(folder / "clips/clips-00000.npz")["clips"])
+    (tmp_path / "videos").mkdir()
+    for k, clip in enumerate(clips):
+        write_mp4(tmp_path / f"videos/{k}.mp4", clip, 8)
+    with pytest.raises(ValueError, match="--allow-lossy"):
+        run(folder, tmp_path / "r.json", clips=tmp_path / "videos")
+    report = run(folder, tmp_path / "r.json", clips=tmp_path / "videos", allow_lossy=True)
+    assert any("compressed video" in note for note in report["notes"])
+    assert report["repeats"][0]["fake_count"] == 3
+
+
+def test_longer_clips_are_cut_and_it_is_said(folder: Path, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (4, 11, 32, 32, 3), dtype=np.uint8)
+    report = run(folder, tmp_path / "r.json", clips=saved(tmp_path / "x", "a.npy", array))
+    assert any("11 frames; only the first 9" in note for note in report["warnings"] + report["notes"])
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full((3, 8, 32, 32, 3), 9, np.uint8), "8 frames"),
+        (np.full((3, 9, 16, 16, 3), 9, np.uint8), "--size 16"),
+        (np.full((3, 9, 32, 32, 3), 0.5, np.float32), "uint8"),
+        (np.ones((3, 9, 32, 32, 3), np.uint8), "no pixel above 1"),
+    ],
+)
+def test_refuses_clips_that_do_not_fit(folder: Path, tmp_path: Path, array: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(folder, tmp_path / "r.json", clips=saved(tmp_path / "x", "a.npy", array))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clips": None}, "exactly one of --model, --clips and --tokenizer"),
+        ({"features": None}, "exactly one of --i3d"),
+        ({"protocol": "fvd"}, "protocol is 'fvd'"),
+        ({"frames": 8}, "frames is 8"),
+        ({"devices": 0}, "devices is 0"),
+    ],
+)
+def test_refuses_bad_requests(folder: Path, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(folder, tmp_path / "r.json", **options)
+
+
+def test_refuses_repeated_indices(folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.npz").write_bytes((folder / "clips/clips-00000.npz").read_bytes())
+    with pytest.raises(ValueError, match="repeats index 0"):
+        run(folder, tmp_path / "r.json", clips=tmp_path)
