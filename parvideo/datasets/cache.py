@@ -116,14 +116,15 @@ def cached_path(folder: Path, record: VideoRecord) -> Path:
 
 
 def _store(target: Path, source: Path, size: int | tuple[int, int]) -> None:
-    total = probe(source).frames
+    info = probe(source)
+    total = info.frames
     header = {"descr": "|u1", "fortran_order": False, "shape": (total, *_pair(size), 3)}
     # Written, not mapped: a full disk is then an error, and not the end of the process.
     with atomic_path(target) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, total, _CHUNK):
             indices = range(start, min(start + _CHUNK, total))
-            file.write(resize_and_crop(read_frames(source, indices), size).numpy().data)
+            file.write(resize_and_crop(read_frames(source, indices, info=info), size).numpy().data)
 
 
 def _check(folder: Path, size: int | tuple[int, int]) -> None:

@@ -31,10 +31,10 @@ class ClipItem(TypedDict):
 
 @dataclass(frozen=True)
 class _Window:
-    """A place for a clip: a record, its frame rate, and the source frames [first, last] to draw from."""
+    """A place for a clip: a record, what its file is, and the source frames [first, last] to begin at."""
 
     record: VideoRecord
-    fps: float
+    info: VideoInfo
     first: int
     last: int
 
@@ -181,22 +181,23 @@ class ClipDataset(Dataset[ClipItem]):
         if end - first < length:
             self.skipped.append((record, f"has {end - first} frames to draw from, a clip takes {length}"))
         elif self.policy == "random":
-            self._windows.append(_Window(record, info.fps, first, end - length))
+            self._windows.append(_Window(record, info, first, end - length))
         elif self.policy == "center":
             middle = first + (end - first - length) // 2
-            self._windows.append(_Window(record, info.fps, middle, middle))
+            self._windows.append(_Window(record, info, middle, middle))
         else:
             starts = range(first, end - length + 1, length)
-            self._windows += [_Window(record, info.fps, start, start) for start in starts]
+            self._windows += [_Window(record, info, start, start) for start in starts]
 
     def _read(self, window: _Window, random: np.random.Generator) -> ClipItem:
         start = int(random.integers(window.first, window.last + 1))
         mirror = self.flip and bool(random.integers(2))
-        indices = self.source_indices(start, window.fps)
+        indices = self.source_indices(start, window.info.fps)
         if self.cache is not None:
             clip = self.cache.read(window.record, indices)
         else:
-            clip = resize_and_crop(read_frames(window.record.path, indices, self.backend), self.size)
+            frames = read_frames(window.record.path, indices, self.backend, info=window.info)
+            clip = resize_and_crop(frames, self.size)
         if mirror:
             clip = flip_horizontally(clip).contiguous()
         return {"clip": clip, "label": window.record.label, "id": window.record.id}

@@ -14,13 +14,13 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 Backend = Literal["auto", "decord", "pyav"]
 
-# Only here was decord seen to return PyAV's frames bit for bit, on a seek too (test_reading.py). It cannot
-# open AV1, rounds 10-bit video differently and returned another frame on a seek in H.265; and in AVI, which
-# has no presentation times, it returns frames from the start of the file after a seek, without a word.
+# Only here was decord seen to return PyAV's frames bit for bit (test_reading.py). It cannot open AV1, rounds
+# 10-bit video differently and returned another frame on a seek in H.265.
 _EXACT_IN_DECORD = {("mov", "h264", "yuv420p"), ("mov", "mpeg4", "yuv420p")}
 
 
@@ -38,7 +38,20 @@ class UnreadableVideoError(ValueError):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is in a video file: its frame count, frames a second, size in pixels, container and coding."""
+    """What is in a video file.
+
+    Attributes:
+        frames: counted, not taken from the header.
+        fps: frames a second.
+        height: pixels.
+        width: pixels.
+        container: FFmpeg's name, as ``codec`` and ``pixel_format`` are.
+        codec: of the pictures.
+        pixel_format: of the coded pictures.
+        seekable: decoding may begin at any key frame: presentation times are there, and no frame stored after
+            a key frame is shown before it (no open groups of pictures); or there is one key frame alone. In
+            other files, UCF-101's AVI among them, decord returns wrong frames after a seek and says nothing.
+    """
 
     frames: int
     fps: float
@@ -47,15 +60,17 @@ class VideoInfo:
     container: str
     codec: str
     pixel_format: str
+    seekable: bool
 
     @property
     def backend(self) -> Literal["decord", "pyav"]:
         """The decoder that ``backend="auto"`` takes for this file."""
-        return "decord" if (self.container, self.codec, self.pixel_format) in _EXACT_IN_DECORD else "pyav"
+        exact = self.seekable and (self.container, self.codec, self.pixel_format) in _EXACT_IN_DECORD
+        return "decord" if exact else "pyav"
 
 
 def probe(path: Path) -> VideoInfo:
-    """Look into a video file without decoding it; the frames are counted, not taken from the header.
+    """Look into a video file without decoding it.
 
     Raises:
         UnreadableVideoError: if it is no video, has no frames or size, or was cut short: more than 2 %
@@ -66,9 +81,8 @@ def probe(path: Path) -> VideoInfo:
     try:
         with _open(path) as container:
             stream = _video_stream(path, container)
-            info = _describe(
-                path, container, stream, sum(packet.size > 0 for packet in container.demux(stream))
-            )
+            packets = [p for p in container.demux(stream) if p.size > 0 and not p.is_discard]
+            info = _describe(path, container, stream, len(packets), _seekable(packets))
             promised = stream.frames
     except (FFmpegError, OSError) as error:
         raise UnreadableVideoError(path, f"cannot be opened as a video ({error})") from error
@@ -82,7 +96,11 @@ def probe(path: Path) -> VideoInfo:
 
 
 def read_frames(
-    path: Path, indices: Sequence[int], backend: Backend = "auto", num_threads: int = 1
+    path: Path,
+    indices: Sequence[int],
+    backend: Backend = "auto",
+    num_threads: int = 1,
+    info: VideoInfo | None = None,
 ) -> Tensor:
     """Decode the frames with the given numbers.
 
@@ -96,6 +114,7 @@ def read_frames(
             where it is exact and its seeks help, and PyAV for all else (UCF-101's AVI too) and where decord
             fails.
         num_threads: decoder threads; 1 is right inside a data loader's worker.
+        info: what :func:`probe` said of this file, to save asking again.
 
     Returns:
         uint8 ``[T, H, W, 3]``, T = ``len(indices)``, RGB.
@@ -112,9 +131,12 @@ def read_frames(
         raise ValueError(f"num_threads is {num_threads}; it must be 1 or more")
     if backend == "pyav":
         return _read_pyav(path, indices, num_threads)
+    info = info or probe(path)
     if backend == "decord":
+        if not info.seekable:
+            raise UnreadableVideoError(path, "decord would seek wrongly in it; read it with 'auto' or 'pyav'")
         return _read_decord(path, indices, num_threads)
-    if _peek(path).backend == "pyav":
+    if info.backend == "pyav":
         return _read_pyav(path, indices, num_threads)
     try:
         return _read_decord(path, indices, num_threads)
@@ -122,16 +144,16 @@ def read_frames(
         return _read_pyav(path, indices, num_threads)  # whatever stops PyAV too is reported
 
 
-def _peek(path: Path) -> VideoInfo:
-    """Only the header, for the choice of the decoder: ``frames`` is what the header promises."""
-    from av.error import FFmpegError
-
-    try:
-        with _open(path) as container:
-            stream = _video_stream(path, container)
-            return _describe(path, container, stream, stream.frames)
-    except (FFmpegError, OSError) as error:
-        raise UnreadableVideoError(path, f"cannot be opened as a video ({error})") from error
+def _seekable(packets: "Sequence[Packet[VideoStream]]") -> bool:
+    """Whether no packet after a key frame is shown before it; packets in the order of storage."""
+    if sum(packet.is_keyframe for packet in packets) <= 1:
+        return bool(packets) and packets[0].is_keyframe
+    earliest: int | None = None  # of the packets from here to the end
+    for packet in reversed(packets):
+        if packet.pts is None or (packet.is_keyframe and earliest is not None and earliest <= packet.pts):
+            return False
+        earliest = packet.pts if earliest is None else min(earliest, packet.pts)
+    return packets[0].is_keyframe
 
 
 def _open(path: Path) -> "InputContainer":
@@ -147,7 +169,9 @@ def _video_stream(path: Path, container: "InputContainer") -> "VideoStream":
     return container.streams.video[0]
 
 
-def _describe(path: Path, container: "InputContainer", stream: "VideoStream", frames: int) -> VideoInfo:
+def _describe(
+    path: Path, container: "InputContainer", stream: "VideoStream", frames: int, seekable: bool
+) -> VideoInfo:
     rate = stream.average_rate or stream.guessed_rate
     context = stream.codec_context
     if context is None:
@@ -166,6 +190,7 @@ def _describe(path: Path, container: "InputContainer", stream: "VideoStream", fr
         container=container.format.name.split(",")[0],
         codec=context.name,
         pixel_format=context.pix_fmt,
+        seekable=seekable,
     )
 
 
@@ -177,8 +202,6 @@ def _read_decord(path: Path, indices: Sequence[int], num_threads: int) -> Tensor
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=num_threads)
         if max(indices) >= len(reader):
             raise UnreadableVideoError(path, f"has {len(reader)} frames, frame {max(indices)} was asked for")
-        if reader.get_frame_timestamp(0)[0] < 0 and len(reader.get_key_indices()) > 1:
-            raise UnreadableVideoError(path, "has no presentation times, without which decord seeks wrongly")
         frames: np.ndarray = reader.get_batch(list(indices)).asnumpy()
     except (decord.DECORDError, RuntimeError) as error:
         reason = str(error).strip().splitlines()
@@ -207,7 +230,9 @@ def _read_pyav(path: Path, indices: Sequence[int], num_threads: int) -> Tensor:
                 if number == last:
                     break
     except (FFmpegError, OSError, MemoryError) as error:
-        raise UnreadableVideoError(path, f"PyAV cannot decode it after frame {number} ({error})") from error
+        raise UnreadableVideoError(
+            path, f"PyAV cannot decode it after {number + 1} frames ({error})"
+        ) from error
     if number < last:
         raise UnreadableVideoError(path, f"has {number + 1} frames, frame {last} was asked for")
     if len({array.shape for array in found.values()}) > 1:

@@ -258,7 +258,8 @@ class TokenDataset(Dataset[TokenItem]):
 
     def _shard(self, shard: int) -> NDArray[Any]:
         if shard not in self._shards:
-            self._shards[shard] = _open_shard(_shard_path(self.folder, shard), self.plan, shard)
+            tokens = _open_shard(_shard_path(self.folder, shard), self.plan, shard)
+            self._shards[shard] = np.asarray(tokens)  # still mapped, without memmap's cost at each index
         return self._shards[shard]
 
 

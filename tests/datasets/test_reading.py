@@ -52,9 +52,45 @@ def test_decord_and_pyav_agree_bit_for_bit_wherever_auto_takes_decord(
     assert compared == 24
 
 
+def write_with(path: Path, codec: str, options: dict[str, str]) -> Path:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = SETTINGS.width, SETTINGS.height, "yuv420p"
+        for frame in draw_toy_clip(SETTINGS, ToyVideo(0, 1, 1)).numpy():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("codec", "options", "backend"),
+    [
+        ("mpeg4", {"g": "12", "bf": "0"}, "decord"),
+        ("libx264", {"g": "12", "bf": "3"}, "decord"),
+        ("libx264", {"g": "1"}, "decord"),
+        # Open groups of pictures: decord returns other frames after a seek, in silence.
+        ("mpeg4", {"g": "12", "bf": "2"}, "pyav"),
+        ("libx264", {"g": "12", "bf": "3", "x264-params": "open-gop=1"}, "pyav"),
+    ],
+)
+def test_auto_takes_decord_only_where_its_seeks_are_right(
+    tmp_path: Path, codec: str, options: dict[str, str], backend: str
+) -> None:
+    path = write_with(tmp_path / "a.mp4", codec, options)
+    info = probe(path)
+    assert info.backend == backend
+    whole = read_frames(path, range(60), "pyav")
+    for seed in range(30):
+        indices = random.Random(seed).sample(range(60), 5)
+        assert torch.equal(read_frames(path, indices), whole[indices])
+        assert torch.equal(read_frames(path, indices, info=info), whole[indices])
+
+
 def test_decord_is_refused_where_it_seeks_wrongly(folder: Path) -> None:
     """AVI without presentation times and with several key frames: decord would return other frames."""
-    with pytest.raises(UnreadableVideoError, match="no presentation times"):
+    with pytest.raises(UnreadableVideoError, match="decord would seek wrongly"):
         read_frames(folder / "a.avi", [0, 30], "decord")
 
 
