@@ -248,7 +248,9 @@ def evaluate(
         quality.update(reconstruction.clips, batch)
         usage.update(reconstruction.ids)
     tokenizer.train(training)
-    return {name: float(value) for name, value in (quality.compute() | usage.compute()).items()}
+    figures = quality.compute() | usage.compute()
+    del figures["counts"]
+    return {name: float(value) for name, value in figures.items()}
 
 
 def _build(config: dict[str, Any]) -> CausalVideoTokenizer:

@@ -103,10 +103,11 @@ class CodebookUsage(Metric):
         self.counts += torch.bincount(ids.flatten(), minlength=self.counts.numel())
 
     def compute(self) -> dict[str, Tensor]:
-        """``usage`` in [0, 1] and ``perplexity`` in [1, codebook size]."""
+        """``usage`` in [0, 1], ``perplexity`` in [1, codebook size], ``counts`` of each id."""
         share = self.counts.double() / self.counts.sum()
         entropy = -torch.special.xlogy(share, share).sum()
-        return {"usage": (self.counts > 0).float().mean(), "perplexity": entropy.exp().float()}
+        used = (self.counts > 0).float().mean()
+        return {"usage": used, "perplexity": entropy.exp().float(), "counts": self.counts.clone()}
 
 
 def _psnr(squared_error: Tensor) -> Tensor:

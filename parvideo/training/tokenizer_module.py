@@ -216,12 +216,13 @@ class TokenizerModule(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the figures of the whole validation set."""
         figures = self.quality.compute() | self.usage.compute()
+        counts = figures.pop("counts")
         known = {name: value for name, value in figures.items() if not torch.isnan(value)}
         self.log_dict({f"val/{name}": value for name, value in known.items()})
         quantizer = self.tokenizer.quantizer
         if isinstance(quantizer, FSQ):
             for logger in self._tensorboards():
-                add_level_histograms(logger, quantizer, self.usage.counts, self.global_step)
+                add_level_histograms(logger, quantizer, counts, self.global_step)
         self.quality.reset()
         self.usage.reset()
 

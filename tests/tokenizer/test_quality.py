@@ -66,6 +66,7 @@ def test_usage_and_perplexity() -> None:
     figures = usage.compute()
     assert float(figures["usage"]) == 0.5
     assert float(figures["perplexity"]) == pytest.approx(4)
+    assert figures["counts"].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
     usage.reset()
     usage.update(torch.zeros(5, dtype=torch.int64))
     assert float(usage.compute()["perplexity"]) == pytest.approx(1)
