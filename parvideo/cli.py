@@ -26,6 +26,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tokenize": ("parvideo.commands.tokenize", "turn videos into tokens on disk with a trained tokenizer"),
     "sample": ("parvideo.commands.sample", "generate clips for class names with a trained generator"),
     "reconstruct": ("parvideo.commands.reconstruct", "encode and decode videos, side by side, with figures"),
+    "evaluate": (
+        "parvideo.commands.evaluate",
+        "score clips against real videos: FVD with its error, and a report",
+    ),
+    "compare-reports": (
+        "parvideo.commands.compare_reports",
+        "reports side by side; refused if not comparable",
+    ),
+    "fvd-stats": ("parvideo.commands.fvd_stats", "features of the real videos of a protocol, to use again"),
     "toy-data": ("parvideo.commands.toy_data", "write a toy set of video files in UCF-101's layout"),
     "order": ("parvideo.commands.order", "what an order of generation does, in figures and as a picture"),
 }
