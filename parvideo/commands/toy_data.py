@@ -1,34 +1,62 @@
 """`parvideo toy-data`: write a toy set of video files to try everything on."""
 
 from pathlib import Path
+from typing import Any, Literal
 
 
 def toy_data(
     out: Path,
-    num_classes: int = 8,
-    groups: int = 8,
-    clips_per_group: int = 6,
-    height: int = 48,
-    width: int = 64,
-    frames: int = 40,
-    fps: float = 25.0,
+    preset: Literal["demo", "bench"] = "demo",
+    num_classes: int | None = None,
+    groups: int | None = None,
+    clips_per_group: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    frames: int | None = None,
+    fps: float | None = None,
     seed: int = 0,
 ) -> None:
     """Write drawn clips of coloured shapes in motion as AVI files in UCF-101's layout; resumes by itself.
 
     Args:
         out: folder to write to: class folders and ucfTrainTestlist/, as in UCF-101.
-        num_classes: number of classes, 1 to 512.
-        groups: scenes of each class, 2 to 99; the first 28 % (at least one) are the test split.
-        clips_per_group: clips of each scene, 1 to 99.
-        height: pixels, an even number.
-        width: pixels, an even number.
-        frames: frames of each clip.
-        fps: frames a second.
+        preset: "demo": one shape over a panning background; "bench": up to three objects that bounce,
+            collide, fall and hide each other, where `tools/read_toy.py` reads from pixels what went wrong.
+        num_classes: number of classes; demo 1 to 512, by default 8; bench 1 to 24, by default 24.
+        groups: scenes of each class, 2 to 99, by default 8 (demo) or 16 (bench); the first 28 % (at least
+            one) are the test split.
+        clips_per_group: clips of each scene, 1 to 99, by default 6 (demo) or 8 (bench).
+        height: pixels, an even number, by default 48 (demo) or 64 (bench).
+        width: pixels, an even number, by default 64; the bench's clips are square.
+        frames: frames of each clip, by default 40 (demo) or 33 (bench).
+        fps: frames a second, by default 25 (demo) or 16 (bench).
         seed: another seed draws other scenes and clips.
     """
-    from parvideo.datasets.toy import ToySettings, write_toy_data
+    from dataclasses import replace
 
-    settings = ToySettings(num_classes, groups, clips_per_group, height, width, frames, fps, seed)
-    write_toy_data(out, settings, show_progress=True)
-    print(f"{num_classes * groups * clips_per_group} videos of {num_classes} classes in {out}")
+    from parvideo.datasets.toy import ToySettings, write_toy_data
+    from parvideo.datasets.toy_bench import BenchSettings, write_bench_data
+
+    asked = {
+        "num_classes": num_classes,
+        "groups": groups,
+        "clips_per_group": clips_per_group,
+        "height": height,
+        "width": width,
+        "frames": frames,
+        "fps": fps,
+        "seed": seed,
+    }
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    settings: ToySettings | BenchSettings
+    if preset == "demo":
+        settings = replace(ToySettings(), **given)
+        write_toy_data(out, settings, show_progress=True)
+    else:
+        sides = {given.pop(name) for name in ("height", "width") if name in given}
+        if len(sides) > 1:
+            raise ValueError(f"height is {height} and width {width}; the bench's clips are square")
+        settings = replace(BenchSettings(), **given, **{"size": side for side in sides})
+        write_bench_data(out, settings, show_progress=True)
+    total = settings.num_classes * settings.groups * settings.clips_per_group
+    print(f"{total} videos of {settings.num_classes} classes in {out}")
