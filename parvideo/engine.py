@@ -22,13 +22,7 @@ from torch import Tensor, nn
 
 from parvideo.engine_draw import block_size, draw_tokens
 from parvideo.engine_linear import DecodeLinear, packing_obstacle
-from parvideo.sampling import (
-    SamplingConfig,
-    StepCallback,
-    _check_request,
-    _known_tokens,
-    draw_uniforms,
-)
+from parvideo.sampling import SamplingConfig, StepCallback, _check_request, _known_tokens, draw_uniforms
 from parvideo.transformer.blocks import TransformerBlock
 from parvideo.transformer.model import VideoTransformer
 
@@ -61,24 +55,44 @@ class _Layer:
 
 
 @dataclass
-class _State:
-    """What one call of `generate` owns.
+class DecodeRun:
+    """The clips that an engine is generating, and all it needs beside its weights.
 
     Attributes:
-        tokens: ordered tokens, int64 ``[R, N]``; the R rows are the clips, then their unguided copies.
+        config: how to draw.
+        batch: B, the number of clips; R rows are the clips and, while guidance needs them, unguided copies.
+        tokens: ordered tokens, int64 ``[R, N]``.
         labels: int64 ``[R]``.
+        known: which ordered tokens were given, bool ``[N]``.
+        uniforms: float64 ``[B, N]``.
+        scales: guidance scale of each step.
+        first: the first step with a token to generate.
+        last_guided: the last step with guidance, -1 if there is none.
         cache: of each layer keys and values, ``[2, R, kv_heads, N, head_dim]``.
         scores: space for attention scores.
         turned_scores: space for scores that a product gives with slots first.
         probabilities: space for the probabilities of drawing, float32 ``[rows, V]``.
     """
 
+    config: SamplingConfig
+    batch: int
     tokens: Tensor
     labels: Tensor
+    known: Tensor
+    uniforms: Tensor
+    scales: list[float]
+    first: int
+    last_guided: int
     cache: list[Tensor]
     scores: Tensor
     turned_scores: Tensor
     probabilities: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all its tensors."""
+        tensors = [self.tokens, self.labels, self.uniforms, self.scores, self.turned_scores]
+        return sum(tensor.nbytes for tensor in [*tensors, self.probabilities, *self.cache])
 
     def keep(self, rows: int) -> None:
         """Go on with the first ``rows`` rows alone."""
@@ -87,7 +101,9 @@ class _State:
 
 
 class DecodeEngine:
-    """Generates with one transformer; its weights are copied at construction, later changes are not seen.
+    """Generates with one transformer, in the order it has now.
+
+    Weights are copied when the engine is made; later changes to the transformer are not seen.
 
     Args:
         transformer: in eval mode, on the CPU.
@@ -134,7 +150,8 @@ class DecodeEngine:
             self._norm = transformer.norm.weight.to(dtype)
             self._head = DecodeLinear(transformer.head.weight.to(dtype), self.packed)
             self._rotary = self._rotary_factors()
-            self._block = block_size(transformer.codebook_size)
+            self.logits = transformer.head.out_features
+            self._block = block_size(self.logits) if transformer.factors is None else 0
 
     def describe(self) -> dict[str, str]:
         """How this engine computes, in words, for reports."""
@@ -161,80 +178,103 @@ class DecodeEngine:
         on_step: StepCallback | None = None,
     ) -> Tensor:
         """Generate the tokens of a batch of clips; arguments, result and errors as of `sampling.generate`."""
+        run = self.start(labels, config, indices, given, stream)
+        for step in range(run.first, self.order.steps):
+            self.step(run, step)
+            if on_step is not None:
+                on_step(step + 1, self.order.steps)
+        return self.order.unflatten(run.tokens[: run.batch])
+
+    @torch.inference_mode()
+    def start(
+        self,
+        labels: Tensor,
+        config: SamplingConfig | None = None,
+        indices: Sequence[int] | None = None,
+        given: Tensor | None = None,
+        stream: int = 0,
+    ) -> DecodeRun:
+        """Prepare the generation of a batch, and read the given frames in; arguments as of `generate`.
+
+        Next comes `step` with the run's first step.
+        """
         config = SamplingConfig() if config is None else config
         order, batch = self.order, len(labels)
+        if self.transformer.order != order:
+            raise ValueError("the transformer's order was changed after this engine was made; make another")
         indices = range(batch) if indices is None else indices
         _check_request(self.transformer, labels, indices)
         known, tokens = _known_tokens(self.transformer, given, batch)
-        uniforms = draw_uniforms(config.seed, indices, order.num_tokens, stream)
-        scales = [config.guidance_at(step, order.steps) for step in range(order.steps)]
-        last_guided = max((step for step, scale in enumerate(scales) if scale != 1.0), default=-1)
-        state = self._make_state(tokens, labels, guided=last_guided >= 0)
-        first = int(order.group[~known].min())
-        if first > 0:
-            self._prefill(state, order.step_slots[first].start)
-        for step in range(first, order.steps):
-            slots, scale = order.step_slots[step], scales[step]
-            if step > last_guided:
-                state.keep(batch)
-            hidden = self._step(state, slots)  # [R·S, dim]
-            here = slice(slots.start, slots.stop)
-            if not known[here].all():
-                conditional = hidden[: batch * len(slots)]
-                if scale != 1.0:
-                    conditional = torch.lerp(hidden[batch * len(slots) :], conditional, scale)
-                drawn = self._draw(conditional, uniforms[:, here].reshape(-1), config, state.probabilities)
-                tokens[:, here] = torch.where(known[here], tokens[:, here], drawn.view(batch, -1))
-                state.tokens.view(-1, *tokens.shape)[:, :, here] = tokens[:, here]
-            if on_step is not None:
-                on_step(step + 1, order.steps)
-        return order.unflatten(tokens)
-
-    def _make_state(self, tokens: Tensor, labels: Tensor, guided: bool) -> _State:
-        batch, slots = tokens.shape
-        if guided:
+        if config.guided(order.steps):
             labels = torch.cat([labels, torch.full_like(labels, self.transformer.num_classes)])
-        rows = len(labels)
-        shape = (2, rows, self.kv_heads, slots, self.head_dim)
-        cache = [torch.empty(shape, dtype=self.dtype) for _ in self._layers]
-        scores = torch.empty(
-            max(SCORES, self.heads // self.kv_heads * self.largest_group * slots), dtype=self.dtype
+        shape = (2, len(labels), self.kv_heads, order.num_tokens, self.head_dim)
+        height = self.heads // self.kv_heads * self.largest_group
+        scores = torch.empty(max(SCORES, height * order.num_tokens), dtype=self.dtype)
+        draws = min(batch * self.largest_group, max(1, LOGITS // self.logits))
+        scales = [config.guidance_at(step, order.steps) for step in range(order.steps)]
+        run = DecodeRun(
+            config,
+            batch,
+            tokens.repeat(len(labels) // batch, 1),
+            labels,
+            known,
+            draw_uniforms(config.seed, indices, order.num_tokens, stream),
+            scales,
+            int(order.group[~known].min()),
+            max((step for step, scale in enumerate(scales) if scale != 1.0), default=-1),
+            [torch.empty(shape, dtype=self.dtype) for _ in self._layers],
+            scores,
+            torch.empty_like(scores),
+            torch.empty(draws, self.logits),
         )
-        probabilities = torch.empty(
-            self._draw_rows(batch * self.largest_group), self.transformer.codebook_size
-        )
-        return _State(
-            tokens.repeat(rows // batch, 1), labels, cache, scores, torch.empty_like(scores), probabilities
-        )
+        if run.first > 0:
+            self._prefill(run, order.step_slots[run.first].start)
+        return run
 
-    def _draw_rows(self, rows: int) -> int:
-        """Rows of logits held at a time."""
-        return min(rows, max(1, LOGITS // self.transformer.codebook_size))
+    @torch.inference_mode()
+    def step(self, run: DecodeRun, step: int) -> None:
+        """Generate the tokens of one step of the order, the next after those done."""
+        slots, batch = self.order.step_slots[step], run.batch
+        if step > run.last_guided:
+            run.keep(batch)
+        hidden = self._hidden(run, slots)  # [R·S, dim]
+        here = slice(slots.start, slots.stop)
+        if run.known[here].all():
+            return
+        conditional = hidden[: batch * len(slots)]
+        if run.scales[step] != 1.0:
+            conditional = torch.lerp(hidden[batch * len(slots) :], conditional, run.scales[step])
+        drawn = self._draw(conditional, run.uniforms[:, here].reshape(-1), run.config, run.probabilities)
+        drawn = torch.where(run.known[here], run.tokens[:batch, here], drawn.view(batch, -1))
+        run.tokens.view(-1, batch, self.order.num_tokens)[:, :, here] = drawn
 
     def _draw(self, hidden: Tensor, uniforms: Tensor, config: SamplingConfig, buffer: Tensor) -> Tensor:
         parts = zip(hidden.split(len(buffer)), uniforms.split(len(buffer)), strict=True)
-        drawn = [draw_tokens(self._head(part), u, config, self._block, buffer) for part, u in parts]
+        drawn = [
+            draw_tokens(self._head(part), u, config, self._block, buffer, self.transformer.factors)
+            for part, u in parts
+        ]
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
 
-    def _step(self, state: _State, slots: range) -> Tensor:
+    def _hidden(self, run: DecodeRun, slots: range) -> Tensor:
         """Compute ``slots`` of all rows: the normalised last hidden state ``[R·S, dim]``."""
-        rows, count = len(state.tokens), len(slots)
-        x = self._embed(state, slots, slice(0, rows))
+        rows, count = len(run.tokens), len(slots)
+        x = self._embed(run, slots, slice(0, rows))
         unseen = None
         if count > 1 and self.order.attention == "causal":
             unseen = torch.ones(count, count, dtype=torch.bool).triu(1)
             unseen = unseen.repeat(self.heads // self.kv_heads, 1)
         rotary = self._rotary[slots.start : slots.stop]
-        for layer, cache in zip(self._layers, state.cache, strict=True):
+        for layer, cache in zip(self._layers, run.cache, strict=True):
             heads = self._qkv(layer, x, rotary, rows)
             self._store(cache, slots, heads)
             queries = heads[:, :, : self.heads].to(self.dtype)
-            attended = self._attend(state, cache, queries, slots.stop, unseen)
+            attended = self._attend(run, cache, queries, slots.stop, unseen)
             x = self._feed_forward(layer, layer.out(attended).add_(x))
         return F.rms_norm(x, (self.dim,), self._norm, self.eps)
 
-    def _embed(self, state: _State, slots: range, rows: slice) -> Tensor:
-        x = self.transformer._embed(state.tokens[rows], state.labels[rows], slots)
+    def _embed(self, run: DecodeRun, slots: range, rows: slice) -> Tensor:
+        x = self.transformer._embed(run.tokens[rows], run.labels[rows], slots)
         return x.to(self.dtype).flatten(0, 1)
 
     def _qkv(self, layer: _Layer, x: Tensor, rotary: Tensor, rows: int) -> Tensor:
@@ -258,7 +298,7 @@ class DecodeEngine:
         cache[:, :, :, slots.start : slots.stop] = new.permute(2, 0, 3, 1, 4)
 
     def _attend(
-        self, state: _State, cache: Tensor, queries: Tensor, stop: int, unseen: Tensor | None
+        self, run: DecodeRun, cache: Tensor, queries: Tensor, stop: int, unseen: Tensor | None
     ) -> Tensor:
         """Attention of queries ``[R, S, heads, d]`` over the first ``stop`` slots: ``[R·S, dim]``.
 
@@ -273,10 +313,10 @@ class DecodeEngine:
         queries = queries.reshape(batch, height, self.head_dim)
         keys, values = (part.flatten(0, 1)[:, :stop] for part in cache.unbind())
         attended = torch.empty_like(queries)
-        part = max(1, len(state.scores) // (height * stop))
+        part = max(1, len(run.scores) // (height * stop))
         for start in range(0, batch, part):
             some = slice(start, min(start + part, batch))
-            scores = self._scores(state, queries[some], keys[some])
+            scores = self._scores(run, queries[some], keys[some])
             if unseen is not None:
                 scores[:, :, stop - count :].masked_fill_(unseen, -math.inf)
             torch.softmax(scores, dim=-1, out=scores)
@@ -286,16 +326,16 @@ class DecodeEngine:
         attended = attended.view(rows, self.heads, count, self.head_dim)
         return attended.transpose(1, 2).reshape(rows * count, self.dim)
 
-    def _scores(self, state: _State, queries: Tensor, keys: Tensor) -> Tensor:
-        """Products of queries ``[B, M, d]`` and keys ``[B, L, d]``: ``[B, M, L]``, in ``state.scores``.
+    def _scores(self, run: DecodeRun, queries: Tensor, keys: Tensor) -> Tensor:
+        """Products of queries ``[B, M, d]`` and keys ``[B, L, d]``: ``[B, M, L]``, in ``run.scores``.
 
         Few queries are the right-hand side of the faster product, whose result then has to be turned.
         """
         shape = (len(queries), queries.shape[1], keys.shape[1])
-        scores = state.scores[: math.prod(shape)].view(shape)
+        scores = run.scores[: math.prod(shape)].view(shape)
         if shape[1] > FEW_QUERIES and self.dtype == torch.float32:
             return torch.bmm(queries, keys.transpose(1, 2), out=scores)
-        space = state.scores if shape[1] == 1 else state.turned_scores
+        space = run.scores if shape[1] == 1 else run.turned_scores
         turned = space[: math.prod(shape)].view(shape[0], shape[2], shape[1])
         torch.bmm(keys, queries.transpose(1, 2), out=turned)
         return scores if shape[1] == 1 else scores.copy_(turned.transpose(1, 2))
@@ -305,14 +345,14 @@ class DecodeEngine:
         gate, up = both.split(self.ffn_hidden, dim=-1)
         return layer.down(F.silu(gate).mul_(up)).add_(x)
 
-    def _prefill(self, state: _State, stop: int) -> None:
+    def _prefill(self, run: DecodeRun, stop: int) -> None:
         """Compute the first ``stop`` slots at once, under the order's mask, to fill the cache."""
         slots, mask = range(stop), self.order.mask[:stop, :stop]
         part = max(1, PREFILL // stop)
-        for start in range(0, len(state.labels), part):
-            rows = slice(start, min(start + part, len(state.labels)))
-            x = self._embed(state, slots, rows)
-            for layer, cache in zip(self._layers, state.cache, strict=True):
+        for start in range(0, len(run.labels), part):
+            rows = slice(start, min(start + part, len(run.labels)))
+            x = self._embed(run, slots, rows)
+            for layer, cache in zip(self._layers, run.cache, strict=True):
                 heads = self._qkv(layer, x, self._rotary[:stop], rows.stop - start)
                 self._store(cache[:, rows], slots, heads)
                 queries, keys, values = (

@@ -5,6 +5,8 @@ is then summed token by token. Sums are taken in float64 and rounded once to flo
 float32 on a CPU does, so the draws agree.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,12 @@ def block_size(vocabulary: int) -> int:
 
 
 def draw_tokens(
-    logits: Tensor, uniforms: Tensor, config: SamplingConfig, block: int, buffer: Tensor
+    logits: Tensor,
+    uniforms: Tensor,
+    config: SamplingConfig,
+    block: int,
+    buffer: Tensor,
+    factors: Sequence[int] | None = None,
 ) -> Tensor:
     """Draw one token a row as `parvideo.sampling.sample_tokens` does.
 
@@ -29,8 +36,9 @@ def draw_tokens(
         logits: ``[M, V]``; overwritten.
         uniforms: float64 ``[M]`` in [0, 1).
         config: temperature, top-k and top-p.
-        block: see `block_size`.
+        block: see `block_size`; 0 to draw by `parvideo.sampling.sample_tokens` itself.
         buffer: float32 ``[.., V]`` of at least M rows, overwritten: no large allocation in the loop.
+        factors: of a model that predicts tokens as digits, whose logits are few.
 
     Returns:
         int64 ``[M]``.
@@ -38,12 +46,12 @@ def draw_tokens(
     Raises:
         ValueError: if the logits hold NaN or leave no token to draw.
     """
+    if block == 0 or factors is not None:
+        return sample_tokens(logits, uniforms, config, factors)
     if config.temperature == 0:
         best, tokens = logits.max(dim=-1)
         _check(best, logits, uniforms, config)
         return tokens
-    if block == 0:
-        return sample_tokens(logits, uniforms, config)
     kept = logits.float()
     if config.temperature != 1:
         kept = kept.div_(config.temperature)
