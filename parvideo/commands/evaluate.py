@@ -158,6 +158,8 @@ def evaluate(
             real={"folder": str(real), **real_info},
             extractor=describe_extractor(extractor, i3d, features),
             comparability=extractor.comparability,
+            lossy=fake.lossy,
+            logits=getattr(extractor, "gives_logits", False),
             paired=tokenizer is not None,
             class_count=source.class_count,
             notes=notes,
@@ -187,6 +189,8 @@ def choose_extractor(i3d: Path | None, features: Path | None, protocol: "Protoco
     Raises:
         ValueError: unless exactly one of the two is given, or if its file does not fit.
     """
+    from parvideo.files import read_json
+    from parvideo.metrics import scripted
     from parvideo.metrics.classifier import SmallI3DExtractor
     from parvideo.metrics.extractors import I3DExtractor
 
@@ -196,6 +200,9 @@ def choose_extractor(i3d: Path | None, features: Path | None, protocol: "Protoco
             "--features (a small network of your own, not comparable with published FVD)"
         )
     if features is not None:
+        config = read_json(features / "config.json")
+        if isinstance(config, dict) and config.get("kind") == scripted.KIND:
+            return scripted.ScriptedExtractor(features)
         return SmallI3DExtractor.load(features)
     assert i3d is not None
     return I3DExtractor(i3d, protocol.tap, protocol.network_resize, protocol.bn_eps)

@@ -1,7 +1,7 @@
 """Reports: an FVD with everything needed to trace, believe and compare it, as JSON and as a table."""
 
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from parvideo.files import read_json, write_json
 from parvideo.metrics.features import FeatureSet
 from parvideo.metrics.fvd import FrechetResult, describe
+from parvideo.metrics.inception_score import inception_score
 from parvideo.metrics.protocols import Protocol
 
 KIND = "parvideo-fvd-report"
@@ -25,9 +26,11 @@ class Subject:
         real: where real clips came from, with the hash of their list; JSON.
         extractor: fingerprint and a description of the feature network; JSON.
         comparability: why the number compares with nothing published; empty where only the protocol decides.
+        logits: the features are class logits of which an Inception Score is wanted.
         paired: generated clips are reconstructions of the real ones (rFVD).
         class_count: classes of the data set.
-        notes: what else a reader must know (lossy video, clips left out).
+        lossy: generated clips were read from compressed video.
+        notes: what else a reader must know (clips left out or cut).
         wall_seconds: duration of the evaluation.
     """
 
@@ -35,8 +38,10 @@ class Subject:
     real: dict[str, Any]
     extractor: dict[str, Any]
     comparability: str
+    logits: bool
     paired: bool
     class_count: int
+    lossy: bool
     notes: list[str]
     wall_seconds: float
 
@@ -80,6 +85,7 @@ def make_report(
         "fvd": float(np.mean(values)),
         "fvd_std_over_repeats": float(np.std(values, ddof=1)) if len(values) > 1 else None,
         "repeats": [_describe(result) for result in results],
+        "inception_score": _inception_score(fake) if subject.logits else None,
         "classes_covered": {"real": real.classes, "generated": fake.classes, "of": subject.class_count},
         "comparable_with_published": comparable,
         "comparability": subject.comparability or _comparability(protocol, comparable),
@@ -141,6 +147,11 @@ def render(report: dict[str, Any]) -> str:
         (f"{name}-infinity", _number(first["fvd_infinity"])),
         ("KVD", f"{first['kvd']:.6g}"),
     ]
+    if report["inception_score"] is not None:
+        score = report["inception_score"]
+        rows.append(
+            ("Inception Score", f"{score['mean']:.2f} +- {score['std']:.2f} ({score['parts']} parts)")
+        )
     if first["floor"] is not None:
         floor = first["floor"]
         rows.append((f"real against real, {floor['count']} each", _number(floor["value"])))
@@ -224,6 +235,10 @@ def _describe(result: FrechetResult) -> dict[str, Any]:
     }
 
 
+def _inception_score(fake: FeatureSet) -> dict[str, Any]:
+    return asdict(inception_score(fake.features.astype(np.float64), parts=min(10, len(fake))))
+
+
 def _shortfalls(
     real: FeatureSet, fake: FeatureSet, protocol: Protocol, subject: Subject, repeats: int
 ) -> list[str]:
@@ -236,6 +251,8 @@ def _shortfalls(
         warnings.append(f"the protocol takes {protocol.repeats} repeats, there are {repeats}")
     if subject.class_count > 1 and real.classes == 1:
         warnings.append(f"the real clips cover one class of {subject.class_count}")
+    if subject.lossy:
+        warnings.append("generated clips were read from compressed video: the value holds its losses too")
     return warnings
 
 

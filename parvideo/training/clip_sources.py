@@ -1,10 +1,12 @@
 """Clip sources: where the clips that are scored come from: videos, saved arrays, a generator, a tokenizer."""
 
+import math
 import typing
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +47,14 @@ class ClipSource(ABC):
         ids: of all clips; the same for the same source in any process and any run.
         manifest: hash of everything that decides the clips.
         description: of the source, for the report; JSON.
-        notes: what a reader of the report must know; complete once the clips have been read.
+        lossy: whether the clips went through lossy compression.
+        notes: what else a reader of the report must know; complete once the clips have been read.
     """
 
     ids: list[int]
     manifest: str
     description: dict[str, typing.Any]
+    lossy = False
 
     @property
     def notes(self) -> list[str]:
@@ -96,8 +100,13 @@ class RealClips(ClipSource):
             infos=infos,
         )
         self.class_count = len(videos.class_names)
-        count = min(protocol.real_count or len(self.dataset), len(self.dataset))
-        self.ids = np.sort(np.random.default_rng(seed).permutation(len(self.dataset))[:count]).tolist()
+        size_of_epoch = len(self.dataset)
+        count = protocol.real_count or size_of_epoch
+        # Where clips start anywhere, a second epoch gives other clips of the same videos.
+        epochs = math.ceil(count / size_of_epoch) if protocol.clip_policy == "random" else 1
+        order = np.random.default_rng(seed)
+        ids = [epoch * size_of_epoch + order.permutation(size_of_epoch) for epoch in range(epochs)]
+        self.ids = np.sort(np.concatenate(ids)[:count]).tolist()
         self._groups = {record.id: record.group for record in videos.records}
         listing = [[record.id, record.label, record.path.stat().st_size] for record in videos.records]
         self.manifest = sha256_json(
@@ -119,17 +128,18 @@ class RealClips(ClipSource):
 
     def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
         """See `ClipSource`."""
-        loader = DataLoader(Subset(self.dataset, ids), batch_size, num_workers=self.workers)
-        done = 0
-        for items in loader:
-            clips: Tensor = items["clip"]
-            if not self.by_reader:
-                p = self.protocol
-                clips = resize_source(clips, p.size, p.source_resize, p.source_crop, p.quantization)
-            groups = id_keys([self._groups[name] for name in items["id"]])
-            chosen = torch.tensor(ids[done : done + len(clips)], dtype=torch.int64)
-            done += len(clips)
-            yield ClipBatch(clips, chosen, groups, items["label"])
+        for epoch, own in groupby(ids, key=lambda index: index // len(self.dataset)):
+            self.dataset.set_epoch(epoch)
+            chosen = torch.tensor(list(own), dtype=torch.int64)
+            rows = (chosen % len(self.dataset)).tolist()
+            loader = DataLoader(Subset(self.dataset, rows), batch_size, num_workers=self.workers)
+            for keys, items in zip(chosen.split(batch_size), loader, strict=True):
+                clips: Tensor = items["clip"]
+                if not self.by_reader:
+                    p = self.protocol
+                    clips = resize_source(clips, p.size, p.source_resize, p.source_crop, p.quantization)
+                groups = id_keys([self._groups[name] for name in items["id"]])
+                yield ClipBatch(clips, keys, groups, items["label"])
 
 
 class SavedClips(ClipSource):
@@ -167,13 +177,6 @@ class SavedClips(ClipSource):
         if (folder / "sample.json").is_file():  # what `parvideo sample` says of model and sampler
             self.description["sample"] = read_json(folder / "sample.json")
         self._open: tuple[Path, np.ndarray[typing.Any, np.dtype[np.uint8]]] | None = None
-
-    @property
-    def notes(self) -> list[str]:
-        """Says so where the clips went through lossy compression."""
-        if self.lossy:
-            return ["generated clips were read from compressed video: the value holds its losses too"]
-        return []
 
     def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
         """See `ClipSource`."""
@@ -282,7 +285,7 @@ def uniform_labels(count: int, num_classes: int) -> list[int]:
 def copied_labels(real: FeatureSet, count: int, seed: int) -> list[int]:
     """The labels of the real clips in a shuffled order, repeated where there are fewer than ``count``.
 
-    Shuffled, because the real clips are in order of class: the first ``count`` would cover a few classes only.
+    Shuffled, because real clips come in order of class: the first ``count`` would cover a few classes only.
     """
     order = np.random.default_rng(seed).permutation(len(real))
     return [int(real.labels[order[index % len(real)]]) for index in range(count)]

@@ -15,10 +15,13 @@ from parvideo.commands.fvd_stats import fvd_stats
 from parvideo.datasets import load_videos, write_mp4
 from parvideo.datasets.toy import ToySettings, write_toy_data
 from parvideo.metrics.classifier import SmallI3D, SmallI3DExtractor
+from parvideo.metrics.features import FeatureSet
+from parvideo.metrics.protocols import LARP_10K
 from parvideo.order import regions
 from parvideo.pretrained import save_generator, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.presets import PRESETS
+from parvideo.training.clip_sources import RealClips, copied_labels, uniform_labels
 from parvideo.transformer import VideoTransformer
 
 SMALL: dict[str, Any] = {"frames": 9, "size": 32, "stride": 2, "real_count": 0, "fake_count": 6, "workers": 0}
@@ -119,15 +122,42 @@ def test_cached_reference_gives_the_same_and_is_refused_elsewhere(folder: Path, 
 
 @pytest.mark.parametrize("how", [{"source_resize": "tf1"}, {"quantization": "truncate"}])
 def test_other_resize_chains_start_from_source_pixels(folder: Path, how: dict[str, str]) -> None:
-    from parvideo.metrics.protocols import LARP_10K
-    from parvideo.training.clip_sources import RealClips
-
     videos = load_videos(folder / "toy", "train")
     small = LARP_10K.customized(frames=9, size=32, stride=2)
     plain, other = RealClips(videos, small), RealClips(videos, small.customized(**how))
     ((a,), (b,)) = (list(source.batches(source.ids[:2], 2)) for source in (plain, other))
     assert a.clips.shape == b.clips.shape == (2, 9, 32, 32, 3)
     assert 0 < (a.clips.float() - b.clips.float()).abs().mean() < 8
+
+
+def test_random_starts_give_more_clips_than_videos(folder: Path) -> None:
+    videos = load_videos(folder / "toy", "train")
+    protocol = LARP_10K.customized(frames=9, size=32, clip_policy="random", real_count=20)
+    source, again = RealClips(videos, protocol), RealClips(videos, protocol, workers=1)
+    assert len(videos) == 8
+    assert len(source.ids) == len(set(source.ids)) == 20
+    batches, repeated = (list(s.batches(s.ids, 3)) for s in (source, again))
+    ids, clips = (torch.cat([getattr(b, name) for b in batches]) for name in ("ids", "clips"))
+    assert ids.tolist() == source.ids
+    assert len({clip.numpy().tobytes() for clip in clips}) > 12  # 8 videos: second and third draws differ
+    assert torch.equal(clips, torch.cat([b.clips for b in repeated]))
+    assert RealClips(videos, protocol, repeat=1).manifest != source.manifest
+
+
+def test_copied_labels_cover_the_classes() -> None:
+    ids = np.arange(1000)
+    real = FeatureSet(np.zeros((1000, 1), np.float32), ids, ids, ids // 100)
+    assert len(set(copied_labels(real, 100, seed=0))) == 10
+    assert np.bincount(copied_labels(real, 2000, seed=0)).tolist() == [200] * 10
+    assert np.bincount(uniform_labels(10, 4)).tolist() == [3, 3, 2, 2]
+
+
+def test_unequal_lengths_are_refused(folder: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, frames in (("a", 9), ("b", 11)):
+        np.save(tmp_path / f"{name}.npy", rng.integers(0, 256, (2, frames, 32, 32, 3), dtype=np.uint8))
+    with pytest.raises(ValueError, match="differ in shape"):
+        run(folder, tmp_path / "r.json", clips=tmp_path)
 
 
 def test_compares_reports(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +185,7 @@ def test_lossy_video_only_when_allowed_and_said(folder: Path, tmp_path: Path) ->
     with pytest.raises(ValueError, match="--allow-lossy"):
         run(folder, tmp_path / "r.json", clips=tmp_path / "videos")
     report = run(folder, tmp_path / "r.json", clips=tmp_path / "videos", allow_lossy=True)
-    assert any("compressed video" in note for note in report["notes"])
+    assert any("compressed video" in note for note in report["warnings"])
     assert report["repeats"][0]["fake_count"] == 3
 
 

@@ -29,6 +29,8 @@ def subject(**changes: Any) -> Subject:
         "real": {"hash": "r"},
         "extractor": {"fingerprint": "f"},
         "comparability": "",
+        "logits": False,
+        "lossy": False,
         "paired": False,
         "class_count": 4,
         "notes": [],
@@ -82,6 +84,9 @@ def test_only_a_protocol_met_in_full_is_comparable() -> None:
     short = report(protocol=LARP_10K)
     assert not short["comparable_with_published"]
     assert any("takes 10000 real clips, there are 60" in text for text in short["warnings"])
+    lossy = report(protocol=named, lossy=True)
+    assert not lossy["comparable_with_published"]
+    assert any("compressed video" in text for text in lossy["warnings"])
     small = report(protocol=named, comparability="not comparable with any published FVD")
     assert not small["comparable_with_published"]
     assert "not comparable with any published FVD" in render(small)
@@ -98,6 +103,13 @@ def test_reconstructions_are_paired_by_id() -> None:
     assert made["metric"] == "rFVD"
     with pytest.raises(ValueError, match="pairs them by id"):
         make_report([(features(1), features(2, n=N - 1))], EXACT, subject(paired=True))
+
+
+def test_inception_score_where_features_are_logits() -> None:
+    assert report()["inception_score"] is None
+    made = report(logits=True)
+    assert 1 <= made["inception_score"]["mean"] <= 5
+    assert "Inception Score" in render(made)
 
 
 def test_compares_best_first() -> None:
