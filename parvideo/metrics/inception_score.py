@@ -1,7 +1,7 @@
 """Inception Score: how sure a classifier is of each clip and how varied its answers are over all clips.
 
-exp(E_x KL(p(y|x) || p(y))), Salimans et al. (arXiv 1606.03498); for video with C3D trained on UCF-101. It never
-looks at real clips.
+exp(E_x KL(p(y|x) || p(y))), Salimans et al. (arXiv 1606.03498); for video with C3D trained on UCF-101. It
+never looks at real clips.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Feature networks that users bring as TorchScript, such as C3D for Inception Score or VideoMAE for CD-FVD."""
+"""Feature networks brought by users as TorchScript, such as C3D for Inception Score, VideoMAE for CD-FVD."""
 
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ class ScriptedExtractor(nn.Module):
     """A TorchScript network as feature extractor; always in eval mode.
 
     The folder holds ``network.pt``, which maps float clips ``[B, 3, T, size, size]`` to ``[B, dim]``, and
-    ``config.json`` with ``kind``, ``name``, ``dim``, ``min_frames``, ``size``, ``mean`` and ``std`` (three each, of
-    pixels in [0, 1]) and ``logits`` (whether the outputs are class logits).
+    ``config.json`` with ``kind``, ``name``, ``dim``, ``min_frames``, ``size``, ``mean`` and ``std`` (three each,
+    of pixels in [0, 1]) and ``logits`` (whether the outputs are class logits).
 
     Args:
         folder: with the two files. TorchScript is a program: open only what you trust.

@@ -157,8 +157,8 @@ class SavedClips(ClipSource):
     def __init__(self, folder: Path, allow_lossy: bool = False) -> None:
         if not folder.is_dir():
             raise ValueError(f"{folder} is no folder; give one with .npz or .npy files of clips")
-        arrays = sorted(path for path in folder.rglob("*") if path.suffix in (".npz", ".npy"))
-        videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+        arrays = sorted(path for path in folder.iterdir() if path.suffix in (".npz", ".npy"))
+        videos = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
         self.lossy = not arrays and bool(videos)
         if self.lossy and not allow_lossy:
             raise ValueError(
