@@ -118,7 +118,7 @@ class FitCLI(LightningCLI):
         checkpoint = None if fast else self._checkpoint()
         if not fast and self.trainer.is_global_zero:
             with atomic_path(self.out / "config.yaml") as temporary:
-                self.parser.save(self.config, temporary, overwrite=True, skip_none=False, multifile=False)
+                self.parser.save(self.config, temporary, overwrite=True, skip_unset=False, multifile=False)
         with warnings.catch_warnings():
             _silence_what_is_meant()
             try:
@@ -172,5 +172,6 @@ def _silence_what_is_meant() -> None:
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*ended before the epoch ended and your dataloader is not resumable.*",
         ".*Experiment logs directory.*exists and is not empty.*",
+        ".*isinstance.treespec, LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -56,7 +56,9 @@ def toy_data(
         sides = {given.pop(name) for name in ("height", "width") if name in given}
         if len(sides) > 1:
             raise ValueError(f"height is {height} and width {width}; the bench's clips are square")
-        settings = replace(BenchSettings(), **given, **{"size": side for side in sides})
+        if sides:
+            given["size"] = sides.pop()
+        settings = replace(BenchSettings(), **given)
         write_bench_data(out, settings, show_progress=True)
     total = settings.num_classes * settings.groups * settings.clips_per_group
     print(f"{total} videos of {settings.num_classes} classes in {out}")

@@ -1,0 +1,78 @@
+"""The generator's training: what it learns from, what it decays, what it reports."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from parvideo.order import OrderSpec
+from parvideo.training.data import TokenDataModule
+from parvideo.training.generator_module import GeneratorModule
+
+
+def make(tokens: Path, **settings: object) -> GeneratorModule:
+    data = TokenDataModule(tokens, batch_size=4)
+    data.setup("fit")
+    arguments = {"order": OrderSpec((1, 2, 2)), "dim": 16, "num_layers": 1, "num_heads": 2, **settings}
+    module = GeneratorModule(**arguments)  # type: ignore[arg-type]
+    module.build(data.spec)
+    return module
+
+
+def test_transformer_takes_its_form_from_the_tokens(tokens_folder: Path) -> None:
+    transformer = make(tokens_folder).transformer
+    assert transformer.order.grid == (2, 2, 2)
+    assert transformer.order.steps == 4 + 2 - 1
+    assert (transformer.codebook_size, transformer.num_classes) == (9, 2)
+
+
+def test_weight_decay_is_on_matrices_alone(tokens_folder: Path) -> None:
+    module = make(tokens_folder, weight_decay=0.3, max_steps=10)
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    decayed = {id(p) for group in groups if group["weight_decay"] == 0.3 for p in group["params"]}
+    plain = {id(p) for group in groups if group["weight_decay"] == 0.0 for p in group["params"]}
+    for parameter in module.transformer.parameters():
+        assert id(parameter) in (decayed if parameter.ndim >= 2 else plain)
+    assert not decayed & plain
+
+
+def test_a_hidden_label_changes_the_loss_as_the_null_class(tokens_folder: Path, monkeypatch) -> None:
+    seen: list[torch.Tensor] = []
+    for part in (0.0, 1.0):
+        module = make(tokens_folder, label_dropout=part, dropout=0.0, attention_dropout=0.0)
+        monkeypatch.setattr(module, "log", lambda *args, **kwargs: None)
+        losses = module.losses
+        monkeypatch.setattr(
+            module, "losses", lambda tokens, labels, f=losses: (seen.append(labels), f(tokens, labels))[1]
+        )
+        batch = {
+            "tokens": torch.zeros(3, 2, 2, 2, dtype=torch.int64),
+            "label": torch.tensor([0, 1, 1]),
+            "id": [],
+        }
+        module.training_step(batch, 0)  # type: ignore[arg-type]
+    assert seen[0].tolist() == [0, 1, 1]
+    assert seen[1].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [({"lr": 0.0}, "lr"), ({"label_dropout": 1.5}, "label_dropout"), ({"warmup_steps": -1}, "warmup_steps")],
+)
+def test_wrong_settings_are_named(settings: dict[str, float], field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        GeneratorModule(OrderSpec(), 16, 1, 2, **settings)  # type: ignore[arg-type]
+
+
+def test_tokens_of_another_tokenizer_are_refused(tokens_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from parvideo.pretrained import load_tokenizer, save_tokenizer
+
+    shutil.copytree(tokens_folder, tmp_path / "tokens")
+    tokenizer = load_tokenizer(tokens_folder / "tokenizer")
+    with torch.no_grad():
+        next(tokenizer.parameters()).add_(1.0)
+    save_tokenizer(tmp_path / "tokens" / "tokenizer", tokenizer)
+    with pytest.raises(ValueError, match="tokenizer"):
+        TokenDataModule(tmp_path / "tokens").setup("fit")
