@@ -3,10 +3,10 @@
 from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # All layers work at the latent grid: on two CPU cores, at equal time, this is 3 dB better on the toy set
-    # than strided convolutions in time after a patch in space (tools/study_tokenizer.py).
+    # All layers work at the latent grid, and few channels allow many steps: at equal time on one core this
+    # beat both strided convolutions in time after a patch in space, and wider versions of itself.
     "tiny": {
-        "channels": 64,
+        "channels": 32,
         "channel_multipliers": [1],
         "num_res_blocks": 1,
         "time_strides": [],
