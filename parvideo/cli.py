@@ -35,8 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "reports side by side; refused if not comparable",
     ),
     "fvd-stats": ("parvideo.commands.fvd_stats", "features of the real videos of a protocol, to use again"),
+    "data": ("parvideo.commands.data", "check a data set on disk, unpack it, write its manifest"),
     "toy-data": ("parvideo.commands.toy_data", "write a toy set of video files in UCF-101's layout"),
     "order": ("parvideo.commands.order", "what an order of generation does, in figures and as a picture"),
+    "bench": ("parvideo.commands.bench", "how fast this machine generates, against its own limits"),
 }
 """Command name -> (module, one line of help). The module's function has the command's name."""
 

@@ -12,7 +12,7 @@ from parvideo.tokenizer import CausalVideoTokenizer
 
 @pytest.fixture(scope="session")
 def tokens_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `parvideo tokenize` leaves: train/ (22 clips), test/ (5) and tokenizer/; grid (2, 2, 2), 9 codes."""
+    """What `parvideo tokenize` leaves: train/ (22 clips), test/ (5), tokenizer/; grid (2, 2, 2), 9 codes."""
     folder = tmp_path_factory.mktemp("tokens")
     torch.manual_seed(0)
     tokenizer = CausalVideoTokenizer(

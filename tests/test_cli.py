@@ -1,0 +1,114 @@
+"""The command line: quick to help, clear about mistakes."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from parvideo.cli import COMMANDS, main, parse_arguments
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from parvideo.cli import main; status = main(['--help'])\n"
+        "heavy = {'torch', 'lightning', 'numpy', 'av', 'decord'} & sys.modules.keys()\n"
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_a_documented_function(name: str) -> None:
+    function = getattr(importlib.import_module(COMMANDS[name][0]), name.replace("-", "_"))
+    assert inspect.isfunction(function)
+    documentation = inspect.getdoc(function) or ""
+    for parameter in inspect.signature(function).parameters:
+        assert f"{parameter}:" in documentation
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_its_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([name, "--help"])
+    assert leaving.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"parvideo {name}" in shown
+
+
+def test_no_command_module_is_left_out() -> None:
+    folder = Path(importlib.import_module("parvideo.commands").__path__[0])
+    listed = {module.rsplit(".", 1)[1] for module, _ in COMMANDS.values()}
+    for path in folder.glob("*.py"):
+        tree = path.read_text()
+        if f"\ndef {path.stem}(" in tree:
+            assert path.stem in listed, f"{path.stem} is a command that COMMANDS does not list"
+
+
+def test_near_names_are_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["smaple"]) == 2
+    error = capsys.readouterr().err
+    assert error == "parvideo: error: there is no command 'smaple'; did you mean sample?\n"
+
+
+def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "--model", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert str(tmp_path / "none") in error
+    assert "Traceback" not in error
+
+
+def test_debug_shows_the_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["sample", "--model", str(tmp_path / "none"), "--out", str(tmp_path / "out"), "--debug"]
+    assert main(arguments) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def example(
+    files: list[Path],
+    /,
+    class_: list[str] | None = None,
+    num_per_class: int = 1,
+    flip: bool = False,
+    mode: Literal["a", "b"] = "a",
+) -> None:
+    """Do something.
+
+    Args:
+        files: the files.
+        class_: class; may be repeated.
+        num_per_class: how many.
+        flip: mirror.
+        mode: which.
+    """
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("x y --class A --class 37", {"class_": ["A", "37"]}),
+        ("x y --class=A", {"class_": ["A"]}),
+        ("x y --class [A,B]", {"class_": ["A", "B"]}),
+        ("x y --num-per-class 3", {"num_per_class": 3}),
+        ("x y --num_per_class=3", {"num_per_class": 3}),
+        ("x y --flip", {"flip": True}),
+        ("x y --no-flip --mode b", {"flip": False, "mode": "b"}),
+    ],
+)
+def test_spellings(line: str, expected: dict[str, object]) -> None:
+    positional, options = parse_arguments("example", example, line.split())
+    assert positional == [[Path("x"), Path("y")]]
+    assert expected.items() <= options.items()
+
+
+@pytest.mark.parametrize("line", ["x --mode c", "x --num-per-class many", "x --nonsense 1", ""])
+def test_what_does_not_parse_exits_with_2(line: str) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        parse_arguments("example", example, line.split())
+    assert leaving.value.code == 2
