@@ -11,6 +11,7 @@
 - what a step needs beyond that is small and does not grow with the vocabulary times the steps.
 """
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -135,7 +136,6 @@ class DecodeEngine:
             self.obstacle = packing_obstacle(weight.to(dtype))
             self.packed = self.obstacle is None if packed is None else packed
             self.transformer = transformer
-            self.order = transformer.order
             self.dtype = dtype
             config = transformer.config
             self.dim: int = config["dim"]
@@ -144,14 +144,19 @@ class DecodeEngine:
             self.head_dim = self.dim // self.heads
             self.ffn_hidden: int = config["ffn_hidden"]
             self.eps: float = config["norm_eps"]
-            self.largest_group = max(map(len, self.order.step_slots))
             blocks = cast(Iterable[TransformerBlock], transformer.blocks)
             self._layers = [_Layer(block, dtype, self.packed) for block in blocks]
             self._norm = transformer.norm.weight.to(dtype)
             self._head = DecodeLinear(transformer.head.weight.to(dtype), self.packed)
-            self._rotary = self._rotary_factors()
             self.logits = transformer.head.out_features
             self._block = block_size(self.logits) if transformer.factors is None else 0
+        self._set_order()
+
+    def reordered(self) -> "DecodeEngine":
+        """An engine with these same packed weights for the order that the transformer has now."""
+        other = copy.copy(self)
+        other._set_order()
+        return other
 
     def describe(self) -> dict[str, str]:
         """How this engine computes, in words, for reports."""
@@ -366,6 +371,12 @@ class DecodeEngine:
                 attended = attended.transpose(1, 2).reshape(-1, self.dim)
                 x = self._feed_forward(layer, layer.out(attended).add_(x))
 
+    def _set_order(self) -> None:
+        self.order = self.transformer.order
+        self.largest_group = max(map(len, self.order.step_slots))
+        self._rotary = self._rotary_factors()
+
+    @torch.inference_mode()
     def _rotary_factors(self) -> Tensor:
         """The turns of all heads as complex numbers ``[N, heads + 2 · kv_heads, d / 2]``.
 

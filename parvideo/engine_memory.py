@@ -48,11 +48,9 @@ def batch_size_for(
     Raises:
         ValueError: if not even one clip fits; the message says how much it would take.
     """
-    if decode_bytes(transformer, 1, guided, dtype) > memory:
-        raise ValueError(
-            f"memory must be at least {decode_bytes(transformer, 1, guided, dtype)} bytes to generate one clip, "
-            f"got {memory}"
-        )
+    least = decode_bytes(transformer, 1, guided, dtype)
+    if least > memory:
+        raise ValueError(f"memory must be at least {least} bytes to generate one clip, got {memory}")
     batch = 1
     while decode_bytes(transformer, 2 * batch, guided, dtype) <= memory:
         batch *= 2
