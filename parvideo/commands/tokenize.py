@@ -12,7 +12,7 @@ from parvideo.clips import to_float
 from parvideo.commands.clip_form import ClipForm
 from parvideo.datasets import ClipDataset, TokenPlan, TokenWriter
 from parvideo.files import sha256_json
-from parvideo.pretrained import TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
+from parvideo.pretrained import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.training.data import ClipsByEpoch, split_videos
 
@@ -66,9 +66,10 @@ def tokenize(
     if views < 1:
         raise ValueError(f"views is {views}; it must be 1 or more")
     network = load_tokenizer(tokenizer, device)
-    copy_tokenizer(tokenizer, out / TOKENIZER)
-    if fingerprint(tokenizer) != fingerprint(out / TOKENIZER):
+    there = out / TOKENIZER / CONFIG
+    if there.is_file() and fingerprint(there.parent) != fingerprint(tokenizer):
         raise ValueError(f"{out} holds tokens of another tokenizer; choose another folder")
+    copy_tokenizer(tokenizer, out / TOKENIZER)
     form = ClipForm.of(tokenizer, frames, size, fps, stride)
     for split in splits or ["train", "test"]:
         videos, span = split_videos(data, split, split_index, held_out_time)

@@ -1,0 +1,92 @@
+"""Tokenizing: what is written is what the tokenizer says; a killed run goes on."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from parvideo.clips import to_float
+from parvideo.commands.tokenize import tokenize
+from parvideo.datasets import ClipDataset, TokenDataset, TokenWriter, load_videos
+from parvideo.pretrained import fingerprint, load_tokenizer, save_tokenizer
+
+
+def test_tokens_are_those_of_the_clips(toy_folder: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+    tokenize(tokenizer_folder, toy_folder, tmp_path, batch_size=3, shard_size=5)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    for split in ("train", "test"):
+        tokens = TokenDataset(tmp_path / split, tokenizer=fingerprint(tokenizer_folder))
+        clips = ClipDataset(load_videos(toy_folder, split), 5, 16, 12.5, policy="center")
+        assert len(tokens) == len(clips)
+        for index in range(len(clips)):
+            with torch.inference_mode():
+                expected = tokenizer.encode(to_float(clips[index]["clip"][None]))[0]
+            assert torch.equal(tokens[index]["tokens"], expected)
+            assert tokens[index]["label"] == clips[index]["label"]
+            assert tokens[index]["id"] == clips[index]["id"] + " center"
+
+
+def test_views_differ_and_mirrored_ones_are_mirrored(
+    toy_folder: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    tokenize(tokenizer_folder, toy_folder, tmp_path, views=2, flip=True, splits=["train"])
+    tokens = TokenDataset(tmp_path / "train")
+    assert tokens.plan.views == ["random 0", "random 0 flipped", "random 1", "random 1 flipped"]
+    count = len(tokens) // 4
+    assert count == 8
+    views = [torch.stack([tokens[view * count + i]["tokens"] for i in range(count)]) for view in range(4)]
+    assert not torch.equal(views[0], views[2])
+    assert not torch.equal(views[0], views[1])
+    by_epoch = ClipDataset(load_videos(toy_folder, "train"), 5, 16, 12.5, policy="random")
+    by_epoch.seed = 1  # the seed of view 1: (seed << 32) + 1
+    with torch.inference_mode():
+        mirrored = to_float(by_epoch[3]["clip"].flip(-2)[None])
+        assert torch.equal(views[3][3], load_tokenizer(tokenizer_folder).encode(mirrored)[0])
+
+
+@pytest.mark.parametrize("shards", [0, 1, 2])
+def test_a_killed_run_goes_on(
+    toy_folder: Path, tokenizer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    write, written = TokenWriter.write_shard, []
+
+    def write_shard(self: TokenWriter, shard: int, tokens: torch.Tensor) -> None:
+        if len(written) == shards:
+            raise Killed
+        written.append(shard)
+        write(self, shard, tokens)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TokenWriter, "write_shard", write_shard)
+        with pytest.raises(Killed):
+            tokenize(tokenizer_folder, toy_folder, tmp_path / "a", shard_size=3)
+    tokenize(tokenizer_folder, toy_folder, tmp_path / "a", shard_size=3)
+    tokenize(tokenizer_folder, toy_folder, tmp_path / "b", shard_size=3)
+    for split in ("train", "test"):
+        again, whole = TokenDataset(tmp_path / "a" / split), TokenDataset(tmp_path / "b" / split)
+        assert again.manifest == whole.manifest
+
+
+def test_another_tokenizer_or_form_is_refused(
+    toy_folder: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    tokenize(tokenizer_folder, toy_folder, tmp_path / "tokens", splits=["test"])
+    with pytest.raises(ValueError, match="frames"):
+        tokenize(tokenizer_folder, toy_folder, tmp_path / "tokens", frames=3, splits=["test"])
+    other = load_tokenizer(tokenizer_folder)
+    with torch.no_grad():
+        next(other.parameters()).add_(1.0)
+    save_tokenizer(tmp_path / "other", other, extra={"frames": 5, "size": 16, "fps": 12.5})
+    with pytest.raises(ValueError, match="another tokenizer"):
+        tokenize(tmp_path / "other", toy_folder, tmp_path / "tokens", splits=["test"])
+    assert fingerprint(tmp_path / "tokens" / "tokenizer") == fingerprint(tokenizer_folder)
+
+
+def test_a_form_the_tokenizer_cannot_encode_is_named(
+    toy_folder: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="frames"):
+        tokenize(tokenizer_folder, toy_folder, tmp_path, frames=4)
