@@ -57,6 +57,12 @@ class Settings:
     tokenizer: str
     training: bool
 
+    def __post_init__(self) -> None:
+        if self.tokenizer != "none" and self.tokenizer not in PRESETS:
+            raise ValueError(f"tokenizer must be none or one of {', '.join(PRESETS)}; got {self.tokenizer!r}")
+        if self.steps_limit < 0:
+            raise ValueError(f"steps_limit must be 0 (time all steps) or positive, got {self.steps_limit}")
+
     @property
     def torch_dtype(self) -> torch.dtype:
         """The dtype itself."""
@@ -247,8 +253,6 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 def _end_to_end(
     settings: Settings, rows: list[dict[str, Any]], show: Callable[[str], None]
 ) -> dict[str, Any]:
-    if settings.tokenizer not in PRESETS:
-        raise ValueError(f"tokenizer must be none or one of {', '.join(PRESETS)}; got {settings.tokenizer!r}")
     tokenizer = CausalVideoTokenizer(**PRESETS[settings.tokenizer]).eval()
     tokens = torch.randint(tokenizer.codebook_size, (settings.batch, *settings.grid))
     now, best, shape = CLOCKS[settings.clock], math.inf, torch.Size()

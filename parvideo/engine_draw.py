@@ -79,5 +79,6 @@ def below(x: Tensor) -> Tensor:
 
 def _check(sums: Tensor, logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> None:
     if not bool(torch.isfinite(sums).all()):
-        sample_tokens(logits, uniforms, config)  # knows what is wrong, and says so
-        raise ValueError("the logits contain infinity: the weights or the activations are broken")
+        if torch.isposinf(logits).any():
+            raise ValueError("the logits hold infinity: the weights or the activations are broken")
+        sample_tokens(logits, uniforms, config)  # knows what else can be wrong, and says so

@@ -1,0 +1,303 @@
+"""The engine draws the plain loop's tokens in every order, packed or not, in bounded memory."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from parvideo.engine import DecodeEngine, generate_fast
+from parvideo.engine_draw import block_size, draw_tokens
+from parvideo.engine_linear import DecodeLinear, packing_obstacle
+from parvideo.engine_memory import batch_size_for, decode_bytes
+from parvideo.order import OrderSpec, raster, regions
+from parvideo.sampling import SamplingConfig, draw_uniforms, generate, sample_tokens
+from parvideo.transformer import VideoTransformer
+
+VOCABULARY, CLASSES, GRID = 64, 4, (3, 4, 4)
+LABELS = torch.tensor([0, 3, 1])
+SPECS = [
+    OrderSpec(),
+    OrderSpec(regions=(1, 2, 2)),
+    OrderSpec(regions=(3, 2, 2)),
+    OrderSpec(regions=(1, 4, 4)),
+    OrderSpec(regions=(1, 2, 2), grouping="adjacent"),
+    OrderSpec(regions=(1, 2, 2), initial="parallel"),
+    OrderSpec(regions=(1, 2, 2), attention="causal"),
+    OrderSpec(regions=(1, 2, 2), transition="repeat"),
+]
+CONFIGS = {
+    "greedy": SamplingConfig(temperature=0, guidance_scale=3.0),
+    "plain": SamplingConfig(),
+    "top-k": SamplingConfig(guidance_scale=2.0, top_k=10, temperature=0.9),
+    "top-p": SamplingConfig(top_p=0.8),
+    "interval": SamplingConfig(
+        guidance_scale=4.0, guidance_schedule="cosine", guidance_interval=(0.2, 0.6), seed=3
+    ),
+}
+PACKED = [
+    pytest.param(
+        True,
+        marks=pytest.mark.skipif(
+            packing_obstacle(torch.zeros(1, 1)) is not None, reason="this PyTorch packs no weights"
+        ),
+    ),
+    False,
+]
+
+
+def make(spec: OrderSpec | None = None, **changes: Any) -> VideoTransformer:
+    order = (OrderSpec(regions=(1, 2, 2)) if spec is None else spec).build(changes.pop("grid", GRID))
+    shape = {"dim": 32, "num_layers": 2, "num_heads": 4, "ffn_hidden": 48, **changes}
+    model = VideoTransformer(order, shape.pop("codebook_size", VOCABULARY), CLASSES, **shape)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model.eval()
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_tokens_equal_the_plain_loops(spec: OrderSpec, name: str, packed: bool) -> None:
+    model = make(spec)
+    engine = DecodeEngine(model, packed=packed)
+    for given in (
+        None,
+        torch.randint(0, VOCABULARY, (3, 1, 4, 4)),
+        torch.randint(0, VOCABULARY, (3, 2, 4, 4)),
+    ):
+        expected = generate(model, LABELS, CONFIGS[name], given=given)
+        assert torch.equal(engine.generate(LABELS, CONFIGS[name], given=given), expected)
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_kv_heads": 2},
+        {"num_kv_heads": 1, "qk_norm": True},
+        {"qk_norm": True},
+        {"special_positions": "zero"},
+        {"target_positions": True},
+        {"factors": (16, 4)},
+        {"codebook_size": 61},
+        {"norm_eps": 1e-2, "rope_base": 100.0},
+    ],
+    ids=str,
+)
+def test_every_kind_of_model(changes: dict[str, Any], packed: bool) -> None:
+    for spec in (OrderSpec(), OrderSpec(regions=(1, 2, 4)), OrderSpec(regions=(1, 2, 2), attention="causal")):
+        model = make(spec, **changes)
+        for config in (CONFIGS["greedy"], CONFIGS["plain"], CONFIGS["interval"]):
+            given = torch.randint(0, 60, (3, 1, 4, 4))
+            expected = generate(model, LABELS, config, [5, 6, 9], given, stream=2)
+            engine = DecodeEngine(model, packed=packed)
+            assert torch.equal(engine.generate(LABELS, config, [5, 6, 9], given, stream=2), expected)
+
+
+def test_the_function_takes_what_generate_takes_and_reports_progress() -> None:
+    model = make()
+    seen: list[tuple[int, int]] = []
+    config = SamplingConfig(guidance_scale=2.0, seed=4)
+    fast = generate_fast(model, LABELS, config, indices=[4, 5, 6], on_step=lambda *done: seen.append(done))
+    assert torch.equal(fast, generate(model, LABELS, config, indices=[4, 5, 6]))
+    assert seen == [(step + 1, model.order.steps) for step in range(model.order.steps)]
+
+
+def test_large_requests_are_split_and_stay_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make()
+    given = torch.randint(0, VOCABULARY, (3, 1, 4, 4))
+    expected = generate(model, LABELS, CONFIGS["top-k"], given=given)
+    for name in ("SCORES", "LOGITS", "PREFILL"):
+        monkeypatch.setattr(f"parvideo.engine.{name}", 1)
+    assert torch.equal(DecodeEngine(model).generate(LABELS, CONFIGS["top-k"], given=given), expected)
+
+
+def test_weights_are_those_at_construction_and_orders_may_share_them() -> None:
+    model = make(target_positions=True, num_transitions=15)
+    engine = DecodeEngine(model)
+    before = engine.generate(LABELS)
+    model.set_order(regions(GRID, (1, 4, 4)))
+    with pytest.raises(ValueError, match="order was changed"):
+        engine.generate(LABELS)
+    assert torch.equal(engine.reordered().generate(LABELS), generate(model, LABELS))
+    model.set_order(engine.order)
+    assert torch.equal(engine.generate(LABELS), before)
+
+
+@pytest.mark.parametrize("kind", [True, False])
+def test_bfloat16_is_as_near_to_float32_as_the_plain_model(kind: bool) -> None:
+    """Error of the last hidden state against float32, both teacher-forced on the same tokens."""
+    model = make(OrderSpec() if kind else None, dim=64, ffn_hidden=128, num_layers=3)
+    half = make(OrderSpec() if kind else None, dim=64, ffn_hidden=128, num_layers=3)
+    half.load_state_dict(model.state_dict())
+    half.bfloat16()
+    half.set_order(model.order)
+    tokens = model.order.flatten(torch.randint(0, VOCABULARY, (3, *GRID)))
+    exact, plain = model.hidden(tokens, LABELS), half.hidden(tokens, LABELS).float()
+    engine = DecodeEngine(half)
+    run = engine.start(LABELS)
+    with torch.inference_mode():
+        run.tokens.copy_(tokens)
+        steps = [engine._hidden(run, slots).view(3, len(slots), -1) for slots in model.order.step_slots]
+    error = (torch.cat(steps, dim=1).float() - exact).norm() / exact.norm()
+    assert error < 1.3 * (plain - exact).norm() / exact.norm()
+    assert engine.describe()["dtype"] == "bfloat16"
+
+
+def test_bfloat16_runs_from_a_float32_model() -> None:
+    model = make()
+    tokens = DecodeEngine(model, torch.bfloat16).generate(LABELS, CONFIGS["interval"])
+    assert tokens.shape == (3, *GRID)
+    assert tokens.min() >= 0
+    assert tokens.max() < VOCABULARY
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 2, 7, 40])
+def test_packed_and_plain_linear_layers_agree(dtype: torch.dtype, rows: int) -> None:
+    weight, x = torch.randn(96, 48, dtype=dtype), torch.randn(rows, 48, dtype=dtype)
+    obstacle = packing_obstacle(weight)
+    if obstacle is not None:
+        pytest.skip(obstacle)
+    packed, plain = DecodeLinear(weight, True)(x), DecodeLinear(weight, False)(x)
+    torch.testing.assert_close(packed, plain)
+
+
+def test_an_engine_says_how_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make()
+    assert DecodeEngine(model, packed=False).describe()["linear"].startswith("plain")
+    monkeypatch.setattr("parvideo.engine_linear.torch.backends.mkldnn.is_available", lambda: False)
+    assert "without oneDNN" in DecodeEngine(model).describe()["linear"]
+    with pytest.raises(ValueError, match="packed=True is impossible here"):
+        DecodeEngine(model, packed=True)
+
+
+@pytest.mark.parametrize("vocabulary", [64, 1000, 16384])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_draws_equal_sample_tokens(vocabulary: int, temperature: float) -> None:
+    rows = 100
+    logits = torch.randn(rows, vocabulary) * 3
+    logits[:, ::5] = -math.inf
+    uniforms = draw_uniforms(1, [0], rows)[0]
+    uniforms[:3] = torch.tensor([0.0, 0.5, 1 - 2**-53])
+    for config in (
+        SamplingConfig(temperature=temperature),
+        SamplingConfig(temperature=temperature, top_k=50),
+        SamplingConfig(temperature=temperature, top_p=0.7),
+        SamplingConfig(temperature=0),
+    ):
+        buffer = torch.empty_like(logits)
+        drawn = draw_tokens(logits.clone(), uniforms, config, block_size(vocabulary), buffer)
+        assert torch.equal(drawn, sample_tokens(logits, uniforms, config))
+        assert torch.isfinite(logits.gather(1, drawn[:, None])).all()
+
+
+@pytest.mark.parametrize("vocabulary", [64, 1000, 16384, 64000, 65536])
+def test_blocks_divide_the_vocabulary(vocabulary: int) -> None:
+    assert 32 <= block_size(vocabulary) <= 512
+    assert vocabulary % block_size(vocabulary) == 0
+    assert block_size(61) == 0
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("value", "message"), [(math.nan, "NaN"), (-math.inf, "masked out"), (math.inf, "infinity")]
+)
+def test_broken_logits_are_named(temperature: float, value: float, message: str) -> None:
+    logits = torch.zeros(2, 64)
+    logits[1] = value
+    with pytest.raises(ValueError, match=message):
+        draw_tokens(
+            logits, torch.zeros(2).double(), SamplingConfig(temperature=temperature), 32, torch.empty(2, 64)
+        )
+
+
+class LargestTensors(TorchDispatchMode):
+    """Notes the size of the storage of whatever an operation returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        leaves = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and not leaf.is_mkldnn]
+        self.sizes += [leaf.untyped_storage().nbytes() for leaf in leaves]
+        return out
+
+
+def test_no_tensor_grows_with_vocabulary_times_steps() -> None:
+    largest = []
+    for grid in ((2, 8, 8), (8, 8, 8)):
+        model = make(OrderSpec(regions=(1, 2, 2)), grid=grid, codebook_size=8192)
+        engine = DecodeEngine(model)
+        run = engine.start(LABELS, SamplingConfig(guidance_scale=2.0))
+        with torch.inference_mode(), LargestTensors() as seen:
+            for part in run.cache:
+                part.zero_()
+            engine.step(run, 20)
+        own = {part.untyped_storage().nbytes() for part in (*run.cache, run.scores)}
+        embeddings = model.token_embedding.weight.nbytes
+        largest.append(max(size for size in seen.sizes if size not in own and size != embeddings))
+    assert largest[0] == largest[1] == 3 * 4 * 8192 * 4  # B · group · V floats, whatever the length
+
+
+def test_the_cache_is_as_large_as_stated() -> None:
+    model = make(OrderSpec(regions=(1, 2, 2)), num_kv_heads=2)
+    engine = DecodeEngine(model)
+    run = engine.start(LABELS, SamplingConfig(guidance_scale=2.0))
+    layers, rows, slots, width = 2, 6, 48, 2 * 8
+    assert sum(part.nbytes for part in run.cache) == 2 * layers * rows * slots * width * 4
+    assert engine.cache_bytes(3) == 2 * layers * rows * slots * width * 4
+    assert decode_bytes(model, 3) > run.nbytes
+    for step in range(model.order.steps):
+        engine.step(run, step)
+    assert len(run.tokens) == 6
+
+
+def test_unguided_rows_are_dropped_after_the_last_guided_step() -> None:
+    model = make()
+    engine = DecodeEngine(model)
+    run = engine.start(LABELS, SamplingConfig(guidance_scale=2.0, guidance_interval=(0.0, 0.5)))
+    for step in range(model.order.steps):
+        engine.step(run, step)
+        assert len(run.tokens) == (6 if step <= run.last_guided else 3)
+    assert 0 < run.last_guided < model.order.steps - 1
+
+
+def test_the_batch_that_fits_is_the_largest() -> None:
+    model = make()
+    for memory in (decode_bytes(model, 1), 50_000_000, 100_000_000):
+        batch = batch_size_for(model, memory)
+        assert decode_bytes(model, batch) <= memory < decode_bytes(model, batch + 1)
+    assert batch_size_for(model, 50_000_000, guided=False) > batch_size_for(model, 50_000_000)
+    with pytest.raises(ValueError, match="memory must be at least"):
+        batch_size_for(model, 1000)
+
+
+def test_bad_requests_are_refused() -> None:
+    model = make()
+    with pytest.raises(ValueError, match="training mode"):
+        DecodeEngine(make().train())
+    with pytest.raises(ValueError, match=r"dtype must be torch.float32 or torch.bfloat16, got torch.float16"):
+        DecodeEngine(model, torch.float16)
+    with pytest.raises(ValueError, match=r"labels must lie in 0..3"):
+        generate_fast(model, torch.tensor([9]))
+    with pytest.raises(ValueError, match="2 sample indices for 3 labels"):
+        generate_fast(model, LABELS, indices=[0, 1])
+    with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
+        generate_fast(model, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
+    torch.nn.init.constant_(model.head.weight, math.nan)
+    with pytest.raises(ValueError, match="NaN"):
+        generate_fast(model, LABELS)
+
+
+def test_the_papers_grid_agrees_too() -> None:
+    """A long sequence, where rounding could add up."""
+    model = VideoTransformer(raster((5, 8, 8)), 128, CLASSES, 64, 2, 2, ffn_hidden=64).eval()
+    config = SamplingConfig(guidance_scale=2.0, seed=1)
+    assert torch.equal(generate_fast(model, LABELS[:1], config), generate(model, LABELS[:1], config))
