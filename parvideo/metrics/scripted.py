@@ -29,7 +29,7 @@ class ScriptedExtractor(nn.Module):
     """A TorchScript network as feature extractor; always in eval mode.
 
     The folder holds ``network.pt``, which maps float clips ``[B, 3, T, size, size]`` to ``[B, dim]``, and
-    ``config.json`` with ``kind``, ``name``, ``dim``, ``min_frames``, ``size``, ``mean`` and ``std`` (three each,
+    ``config.json`` with ``kind``, ``name``, ``dim``, ``min_frames``, ``size``, ``mean``, ``std`` (three each,
     of pixels in [0, 1]) and ``logits`` (whether the outputs are class logits).
 
     Args:

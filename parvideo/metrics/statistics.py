@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from parvideo.metrics.frechet import Array, FrechetFormula, frechet_distance
+from parvideo.metrics.frechet import (
+    Array,
+    FrechetFormula,
+    Moments,
+    frechet_distance,
+    frechet_from_moments,
+    moments,
+)
 
 Ids = NDArray[np.int64]
 
@@ -93,12 +100,19 @@ def group_jackknife(
         in_fake = assigned[np.searchsorted(sources, fake_groups)]
     else:
         in_real, in_fake = assign_groups(real_groups, groups), assign_groups(fake_groups, groups)
-    values = []
-    for k in range(groups):
-        kept_real, kept_fake = real[in_real != k], fake[in_fake != k]
-        if min(len(kept_real), len(kept_fake)) < 2:
-            return None
-        values.append(frechet_distance(kept_real, kept_fake, formula).value)
+    formula = formula or FrechetFormula()
+    left = min(len(x) - np.bincount(own).max() for x, own in ((real, in_real), (fake, in_fake)))
+    if left < 2:
+        return None
+    if left >= 2 * real.shape[1]:
+        pairs = zip(
+            _moments_without_each(real, in_real, groups, formula.ddof),
+            _moments_without_each(fake, in_fake, groups, formula.ddof),
+            strict=True,
+        )
+        values = [frechet_from_moments(*pair, formula).value for pair in pairs]
+    else:
+        values = [_distance(real[in_real != k], fake[in_fake != k], formula) for k in range(groups)]
     deviations = np.array(values) - np.mean(values)
     return Jackknife(float(np.sqrt((groups - 1) / groups * (deviations**2).sum())), groups)
 
@@ -121,9 +135,7 @@ def extrapolate(
     rng = np.random.default_rng(seed)
     real, fake = real[rng.permutation(len(real))], fake[rng.permutation(len(fake))]
     divisors = np.arange(1, folds + 1)
-    means = [
-        np.mean([frechet_distance(real[i::k], fake[i::k], formula).value for i in range(k)]) for k in divisors
-    ]
+    means = [np.mean([_distance(real[i::k], fake[i::k], formula) for i in range(k)]) for k in divisors]
     _, intercept = np.polyfit(divisors, means, 1)
     return Extrapolation(float(intercept), folds, smaller // folds >= 2 * dim)
 
@@ -146,6 +158,31 @@ def real_floor(
     count = min(fake_count, len(parts[0]), len(parts[1]))
     if count < 2:
         return None
-    value = frechet_distance(real[parts[0][:count]], real[parts[1][:count]], formula).value
+    value = _distance(real[parts[0][:count]], real[parts[1][:count]], formula)
     scaled = value * (1 / len(real) + 1 / fake_count) / (2 / count)
     return Floor(value, count, scaled)
+
+
+def _distance(real: Array, fake: Array, formula: FrechetFormula | None) -> float:
+    """The Fréchet distance, by way of the moments where there are samples enough for those to be exact."""
+    formula = formula or FrechetFormula()
+    if min(len(real), len(fake)) < 2 * real.shape[1]:
+        return frechet_distance(real, fake, formula).value
+    return frechet_from_moments(moments(real, formula.ddof), moments(fake, formula.ddof), formula).value
+
+
+def _moments_without_each(features: Array, groups: Ids, count: int, ddof: int) -> list[Moments]:
+    """Moments of the features without group 0, without group 1, ...; each sample is multiplied once."""
+    offset = features.mean(axis=0)  # sums around the mean: subtracting a group then cancels nothing
+    centred = features - offset
+    members = [centred[groups == k] for k in range(count)]
+    sums = [part.sum(axis=0) for part in members]
+    squares = [part.T @ part for part in members]
+    total_sum, total_square = np.sum(sums, axis=0), np.sum(squares, axis=0)
+    found = []
+    for part, own_sum, own_square in zip(members, sums, squares, strict=True):
+        n = len(features) - len(part)
+        mean = (total_sum - own_sum) / n
+        covariance = (total_square - own_square - n * np.outer(mean, mean)) / (n - ddof)
+        found.append(Moments(mean + offset, covariance, n, ddof))
+    return found

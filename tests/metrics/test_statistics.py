@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from parvideo.metrics.frechet import frechet_distance
+from parvideo.metrics.frechet import FrechetFormula, frechet_distance
 from parvideo.metrics.statistics import assign_groups, extrapolate, group_jackknife, real_floor
 
 
@@ -42,6 +42,21 @@ def test_samples_of_one_source_are_deleted_together() -> None:
     assert single is not None
     assert tenfold is not None
     assert tenfold.standard_error == pytest.approx(single.standard_error, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "formula", [FrechetFormula(root, ddof) for root in ("exact", "svd") for ddof in (0, 1)]
+)
+@pytest.mark.parametrize("n", [30, 200])
+def test_jackknife_is_what_leaving_groups_out_gives(formula: FrechetFormula, n: int) -> None:
+    """Below 2d samples by the features, above by moments: either way the spread of the twenty distances."""
+    rng = np.random.default_rng(0)
+    real, fake, ids = rng.normal(size=(n, 20)) + 50, rng.normal(size=(n, 20)) * 2 + 50, np.arange(n)
+    found = group_jackknife(real, fake, ids, ids + n, formula)
+    a, b = assign_groups(ids, 20), assign_groups(ids + n, 20)
+    values = [frechet_distance(real[a != k], fake[b != k], formula).value for k in range(20)]
+    assert found is not None
+    assert found.standard_error == pytest.approx(np.sqrt(19) * np.std(values), rel=1e-6)
 
 
 def test_no_error_without_two_sources() -> None:
