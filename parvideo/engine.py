@@ -19,10 +19,12 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from parvideo.engine_draw import block_size, draw_tokens
 from parvideo.engine_linear import DecodeLinear, packing_obstacle
+from parvideo.engine_pages import use_large_pages
+from parvideo.engine_weights import LayerWeights, fold, normalize
 from parvideo.sampling import SamplingConfig, StepCallback, _check_request, _known_tokens, draw_uniforms
 from parvideo.transformer.blocks import TransformerBlock
 from parvideo.transformer.model import VideoTransformer
@@ -35,24 +37,6 @@ PREFILL = 4096
 """Slots computed at a time while given frames are read in, unless one clip has more."""
 FEW_QUERIES = 8
 """Up to so many queries a key head, float32 scores are computed with keys on the left, in bfloat16 always."""
-
-
-class _Layer:
-    """One block's weights as the engine uses them."""
-
-    def __init__(self, block: TransformerBlock, dtype: torch.dtype, packed: bool) -> None:
-        attention, ffn = block.attention, block.ffn
-        self.attention_norm = block.attention_norm.weight.to(dtype)
-        self.qkv = DecodeLinear(attention.qkv.weight.to(dtype), packed)
-        self.qk_norm = (
-            (attention.query_norm.weight.to(dtype), attention.key_norm.weight.to(dtype))
-            if isinstance(attention.query_norm, nn.RMSNorm) and isinstance(attention.key_norm, nn.RMSNorm)
-            else None
-        )
-        self.out = DecodeLinear(attention.out.weight.to(dtype), packed)
-        self.ffn_norm = block.ffn_norm.weight.to(dtype)
-        self.gate_up = DecodeLinear(torch.cat([ffn.gate.weight, ffn.up.weight]).to(dtype), packed)
-        self.down = DecodeLinear(ffn.down.weight.to(dtype), packed)
 
 
 @dataclass
@@ -97,8 +81,9 @@ class DecodeRun:
 
     def keep(self, rows: int) -> None:
         """Go on with the first ``rows`` rows alone."""
-        self.tokens, self.labels = self.tokens[:rows], self.labels[:rows]
-        self.cache = [part[:, :rows] for part in self.cache]
+        if rows < len(self.tokens):
+            self.tokens, self.labels = self.tokens[:rows], self.labels[:rows]
+            self.cache = [part[:, :rows] for part in self.cache]
 
 
 class DecodeEngine:
@@ -142,12 +127,12 @@ class DecodeEngine:
             self.heads: int = config["num_heads"]
             self.kv_heads: int = config["num_kv_heads"]
             self.head_dim = self.dim // self.heads
-            self.ffn_hidden: int = config["ffn_hidden"]
             self.eps: float = config["norm_eps"]
             blocks = cast(Iterable[TransformerBlock], transformer.blocks)
-            self._layers = [_Layer(block, dtype, self.packed) for block in blocks]
-            self._norm = transformer.norm.weight.to(dtype)
-            self._head = DecodeLinear(transformer.head.weight.to(dtype), self.packed)
+            self._layers = [LayerWeights(block, dtype, self.packed) for block in blocks]
+            head = fold(transformer.head.weight, transformer.norm)
+            self._head = DecodeLinear(head.to(dtype), self.packed)
+            self._length = torch.tensor(math.sqrt(config["dim"] * config["norm_eps"]))
             self.logits = transformer.head.out_features
             self._block = block_size(self.logits) if transformer.factors is None else 0
         self._set_order()
@@ -163,6 +148,7 @@ class DecodeEngine:
         return {
             "dtype": str(self.dtype).removeprefix("torch."),
             "linear": "packed (oneDNN)" if self.packed else f"plain ({self.obstacle or 'as asked for'})",
+            "pages": "large" if self._head.large_pages else "ordinary",
             "draw": f"blocks of {self._block}" if self._block else "cumulative sum",
         }
 
@@ -227,7 +213,7 @@ class DecodeEngine:
             scales,
             int(order.group[~known].min()),
             max((step for step, scale in enumerate(scales) if scale != 1.0), default=-1),
-            [torch.empty(shape, dtype=self.dtype) for _ in self._layers],
+            [self._empty_cache(shape) for _ in self._layers],
             scores,
             torch.empty_like(scores),
             torch.empty(draws, self.logits),
@@ -253,6 +239,11 @@ class DecodeEngine:
         drawn = torch.where(run.known[here], run.tokens[:batch, here], drawn.view(batch, -1))
         run.tokens.view(-1, batch, self.order.num_tokens)[:, :, here] = drawn
 
+    def _empty_cache(self, shape: tuple[int, ...]) -> Tensor:
+        cache = torch.empty(shape, dtype=self.dtype)
+        use_large_pages(cache.data_ptr(), cache.nbytes, filled=False)
+        return cache
+
     def _draw(self, hidden: Tensor, uniforms: Tensor, config: SamplingConfig, buffer: Tensor) -> Tensor:
         parts = zip(hidden.split(len(buffer)), uniforms.split(len(buffer)), strict=True)
         drawn = [
@@ -273,21 +264,20 @@ class DecodeEngine:
         for layer, cache in zip(self._layers, run.cache, strict=True):
             heads = self._qkv(layer, x, rotary, rows)
             self._store(cache, slots, heads)
-            queries = heads[:, :, : self.heads].to(self.dtype)
-            attended = self._attend(run, cache, queries, slots.stop, unseen)
+            attended = self._attend(run, cache, heads[:, :, : self.heads], slots.stop, unseen)
             x = self._feed_forward(layer, layer.out(attended).add_(x))
-        return F.rms_norm(x, (self.dim,), self._norm, self.eps)
+        return normalize(x, self._length)
 
     def _embed(self, run: DecodeRun, slots: range, rows: slice) -> Tensor:
         x = self.transformer._embed(run.tokens[rows], run.labels[rows], slots)
         return x.to(self.dtype).flatten(0, 1)
 
-    def _qkv(self, layer: _Layer, x: Tensor, rotary: Tensor, rows: int) -> Tensor:
+    def _qkv(self, layer: LayerWeights, x: Tensor, rotary: Tensor, rows: int) -> Tensor:
         """Queries and keys, turned, and values: float32 ``[rows, S, heads + 2 · kv_heads, d]``.
 
         Queries come divided by the square root of d.
         """
-        packed = layer.qkv(F.rms_norm(x, (self.dim,), layer.attention_norm, self.eps))
+        packed = layer.qkv(normalize(x, self._length))
         heads = packed.view(rows, -1, self.heads + 2 * self.kv_heads, self.head_dim)
         if layer.qk_norm is not None:
             parts = heads.split([self.heads, self.kv_heads, self.kv_heads], dim=2)
@@ -315,8 +305,8 @@ class DecodeEngine:
         batch, height = rows * self.kv_heads, shared * count
         if count > 1:
             queries = queries.unflatten(2, (self.kv_heads, shared)).permute(0, 2, 3, 1, 4)
-        queries = queries.reshape(batch, height, self.head_dim)
-        keys, values = (part.flatten(0, 1)[:, :stop] for part in cache.unbind())
+        queries = queries.reshape(batch, height, self.head_dim).to(self.dtype)
+        keys, values = cache.view(2, batch, -1, self.head_dim)[:, :, :stop].unbind()
         attended = torch.empty_like(queries)
         part = max(1, len(run.scores) // (height * stop))
         for start in range(0, batch, part):
@@ -345,10 +335,8 @@ class DecodeEngine:
         torch.bmm(keys, queries.transpose(1, 2), out=turned)
         return scores if shape[1] == 1 else scores.copy_(turned.transpose(1, 2))
 
-    def _feed_forward(self, layer: _Layer, x: Tensor) -> Tensor:
-        both = layer.gate_up(F.rms_norm(x, (self.dim,), layer.ffn_norm, self.eps))
-        gate, up = both.split(self.ffn_hidden, dim=-1)
-        return layer.down(F.silu(gate).mul_(up)).add_(x)
+    def _feed_forward(self, layer: LayerWeights, x: Tensor) -> Tensor:
+        return layer.down(layer.gated(normalize(x, self._length))).add_(x)
 
     def _prefill(self, run: DecodeRun, stop: int) -> None:
         """Compute the first ``stop`` slots at once, under the order's mask, to fill the cache."""

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from parvideo.engine_pages import use_large_pages
+
 PACKED_DTYPES = (torch.float32, torch.bfloat16)
 _ROWS_HINT = 32
 """Rows the packing is made for; measured best for 1 to 128 rows, see docs/performance.md."""
@@ -23,7 +25,8 @@ def packing_obstacle(weight: Tensor) -> str | None:
     if not torch.backends.mkldnn.is_available():
         return "this PyTorch was built without oneDNN"
     operators = torch.ops.mkldnn
-    if not (hasattr(operators, "_reorder_linear_weight") and hasattr(operators, "_linear_pointwise")):
+    needed = ("_reorder_linear_weight", "_linear_pointwise", "data_ptr", "_nbytes")
+    if not all(hasattr(operators, name) for name in needed):
         return f"PyTorch {torch.__version__} has no packed linear operators"
     if weight.dtype == torch.bfloat16 and not operators._is_mkldnn_bf16_supported():
         return "this CPU has no bfloat16 instructions"
@@ -37,6 +40,9 @@ class DecodeLinear:
         weight: ``[out, in]``; packed, it is copied, and later changes to it are not seen.
         packed: arrange the weight for the kernel; else call `torch.nn.functional.linear`.
 
+    Attributes:
+        large_pages: whether the packed weight lies in large pages (see `parvideo.engine_pages`).
+
     Raises:
         ValueError: if it is to be packed and cannot be.
     """
@@ -45,10 +51,37 @@ class DecodeLinear:
         if packed and (obstacle := packing_obstacle(weight)) is not None:
             raise ValueError(f"packed=True is impossible here: {obstacle}; use packed=False")
         self.packed = packed
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT) if packed else weight
+        self.weight = weight
+        self.large_pages = False
+        if packed:
+            operators = torch.ops.mkldnn
+            self.weight = operators._reorder_linear_weight(weight, _ROWS_HINT)
+            address, nbytes = operators.data_ptr(self.weight), operators._nbytes(self.weight)
+            self.large_pages = use_large_pages(address, nbytes, filled=True)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``[M, in]`` -> ``[M, out]``, a new tensor."""
         if self.packed:
             return torch.ops.mkldnn._linear_pointwise(x, self.weight, None, "none", [], "")
         return F.linear(x, self.weight)
+
+
+class GatedLinear:
+    """``silu(x @ gate.T) * (x @ up.T)``; packed, as two products that finish it without passes of their own.
+
+    Args:
+        gate: ``[out, in]``.
+        up: ``[out, in]``.
+        packed: see `DecodeLinear`.
+    """
+
+    def __init__(self, gate: Tensor, up: Tensor, packed: bool) -> None:
+        self.gate, self.up = DecodeLinear(gate, packed), DecodeLinear(up, packed)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``[M, in]`` -> ``[M, out]``."""
+        if not self.gate.packed:
+            return F.silu(self.gate(x)).mul_(self.up(x))
+        product = torch.ops.mkldnn._linear_pointwise
+        opened = product(x, self.gate.weight, None, "swish", [], "")
+        return product.binary(x, opened, self.up.weight, None, "mul")
