@@ -29,7 +29,7 @@ from parvideo.sampling import SamplingConfig, StepCallback, _check_request, _kno
 from parvideo.transformer.blocks import TransformerBlock
 from parvideo.transformer.model import VideoTransformer
 
-SCORES = 1 << 20
+SCORES = 1 << 18
 """Attention scores held at a time, unless one row's heads need more; they should stay in the CPU's cache."""
 LOGITS = 1 << 24
 """Logits held at a time, unless one row's vocabulary is larger."""
