@@ -72,7 +72,10 @@ def make_page(demo: Demo, results: dict[str, Any]) -> Path:
             (f"{par4x['steps']} steps", f"instead of {par1x['steps']}"),
             (f"{results['speedup']:.1f} times", "as fast, transformer alone"),
             (f"{par4x['class_accuracy']:.0%}", f"show the class asked for (chance {results['chance']:.1%})"),
-            (f"{results['reconstruction_gain_db']:.1f} dB", "better than copying the first frame"),
+            (
+                f"{results['reconstruction_gain_db']:+.1f} dB",
+                "PSNR of reconstructions against copying the first frame",
+            ),
         ],
         conditions=[
             ("Data", results["data"]),
