@@ -160,7 +160,7 @@ class GeneratorModule(lightning.LightningModule):
     def losses(self, tokens: Tensor, labels: Tensor) -> Tensor:
         """Cross entropy ``[B, N]`` in the order, of tokens ``[B, t, h, w]`` given labels ``[B]``."""
         ordered = self.transformer.order.flatten(tokens)
-        return next_token_loss(self.transformer(ordered, labels), ordered)
+        return next_token_loss(self.transformer(ordered, labels), ordered, self.transformer.factors)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with decay on matrices alone; warm-up, then half a cosine."""

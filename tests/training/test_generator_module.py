@@ -76,3 +76,11 @@ def test_tokens_of_another_tokenizer_are_refused(tokens_folder: Path, tmp_path: 
     save_tokenizer(tmp_path / "tokens" / "tokenizer", tokenizer)
     with pytest.raises(ValueError, match="tokenizer"):
         TokenDataModule(tmp_path / "tokens").setup("fit")
+
+
+def test_factors_train_on_the_likelihood_of_the_token(tokens_folder: Path) -> None:
+    module = make(tokens_folder, factors=[3, 3], dropout=0.0, attention_dropout=0.0)
+    tokens, labels = torch.randint(0, 9, (2, 2, 2, 2)), torch.tensor([0, 1])
+    with torch.no_grad():
+        module.transformer.head.weight.zero_()
+    assert torch.allclose(module.losses(tokens, labels), torch.tensor(9.0).log())
