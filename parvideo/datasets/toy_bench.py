@@ -8,14 +8,16 @@ background, the objects' size and the speed. `parvideo.datasets.toy_reader` reco
 No class changes under mirroring, so training may flip clips.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from parvideo.datasets.toy_folder import (
+    SETTINGS,
     ToyVideo,
     check_ranges,
     count_test_groups,
@@ -24,6 +26,7 @@ from parvideo.datasets.toy_folder import (
 )
 from parvideo.datasets.toy_shapes import Array, shape_distance
 from parvideo.datasets.toy_tracks import LAWS, PILLAR_WIDTH, Law, Pan
+from parvideo.files import read_json
 
 CHROMA = 62.0  # distance from grey of every colour, in the (Cb, Cr) plane of BT.601, in levels
 _TO_RGB = np.array([[1, 0, 1.402], [1, -0.344, -0.714], [1, 1.772, 0]])  # from (Y, Cb, Cr)
@@ -159,7 +162,7 @@ class Actor:
 
     look: Look
     track: Array
-    there: Array
+    there: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,22 @@ def write_bench_data(out: Path, settings: BenchSettings, show_progress: bool = F
         settings.test_groups,
         show_progress,
     )
+
+
+def read_bench_settings(root: Path) -> BenchSettings:
+    """The settings of the bench set that was written to ``root``.
+
+    Raises:
+        FileNotFoundError: if there is no ``toy_data.json``.
+        ValueError: if it is not that of a bench set.
+    """
+    held = read_json(root / SETTINGS)
+    known = {field.name for field in fields(BenchSettings)}
+    if not isinstance(held, dict) or held.get("preset") != "bench" or set(held) != {"preset", *known}:
+        raise ValueError(
+            f"{root / SETTINGS} is not of a bench set; write one by `parvideo toy-data --preset bench`"
+        )
+    return BenchSettings(**{name: held[name] for name in known})
 
 
 def draw_bench_clip(settings: BenchSettings, video: ToyVideo) -> Tensor:

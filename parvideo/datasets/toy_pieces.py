@@ -5,6 +5,7 @@ angle in the chroma plane, so that brightness, texture and shading do not matter
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,10 @@ from parvideo.datasets.toy_bench import CHROMA, COLOURS, object_cover, stripes
 from parvideo.datasets.toy_shapes import Array
 
 SHAPES = ("Disc", "Square", "Triangle", "Cross", "Ring")  # those of the bench set's classes
+FULL = {  # area in squared radii
+    shape: float(object_cover(shape, 0.25, np.zeros((1, 2)), 256).sum()) / (256 * 0.25) ** 2
+    for shape in SHAPES
+}
 _TO_CHROMA = np.array([[-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], np.float32)  # BT.601, (Cb, Cr)
 _TO_BRIGHT = np.array([0.299, 0.587, 0.114], np.float32)
 _SOFT = 0.6 / 64  # sides by which chroma is smoothed against noise
@@ -105,22 +110,23 @@ def shape_errors(covers: Array, radius: float, size: int) -> dict[str, Array]:
     for shape in SHAPES:
         errors = [
             np.abs(covers - one).sum((1, 2)) / one.sum()
-            for one in (template(shape, radius * factor, size) for factor in (0.92, 1.0, 1.08))
+            for one in (_template(shape, round(1000 * radius * factor), size) for factor in (0.92, 1.0, 1.08))
         ]
         found[shape] = np.min(errors, axis=0)
     return found
 
 
-def template(shape: str, radius: float, size: int) -> Array:
-    """A shape's coverage as `patches` of a clip of that size shows it: ``[25, 25]``."""
-    drawn = object_cover(shape, radius, np.zeros((1, 2)), size)
+@lru_cache(maxsize=4096)
+def _template(shape: str, radius: int, size: int) -> Array:
+    """A shape's coverage as `patches` of a clip of that size shows it, its radius in 1/1000: ``[25, 25]``."""
+    drawn = object_cover(shape, radius / 1000, np.zeros((1, 2)), size)
     drawn = ndimage.gaussian_filter(drawn, (0, _SOFT * size, _SOFT * size))
     return patches(drawn, np.zeros((1, 2)), np.zeros(1, np.int64))[0]
 
 
 def stripe_strength(bright: Array, shape: str, radius: float, size: int) -> float:
     """How striped a patch ``[25, 25]`` of brightness is: 0 plain, about 1 as striped as drawn."""
-    inside = template(shape, radius * 0.85, size) > 0.9
+    inside = _template(shape, round(850 * radius), size) > 0.9
     wave = np.broadcast_to(stripes(patch_axis()[:, None] / radius), bright.shape)[inside]
     wave = wave - wave.mean()
     return float((bright[inside] * wave).sum() / (wave**2).sum() / 28)
