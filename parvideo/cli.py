@@ -6,6 +6,7 @@ Nothing heavy is imported here: a command's module is imported when that command
 import difflib
 import importlib
 import inspect
+import os
 import sys
 import traceback
 import types
@@ -55,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0; 2 when the user can put it right; 130 when interrupted; 1 for a defect of ours.
     """
+    # Read by OpenMP when torch is imported. Its threads spin while they wait by default, which on a machine
+    # that other processes share slows small steps tenfold.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

@@ -1,10 +1,15 @@
 """Shared by all tests: the data beside the checkout, a fixed seed, and no test that asserts a time."""
 
+import os
 from pathlib import Path
 
-import hypothesis
-import pytest
-import torch
+# As the command does, and before torch is imported: threads that spin while they wait make tests crawl
+# on a machine that others share.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import hypothesis  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 # A deadline is a time asserted; derandomized examples make a red test red for everyone.
 hypothesis.settings.register_profile("parvideo", deadline=None, derandomize=True)
