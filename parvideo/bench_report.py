@@ -23,6 +23,7 @@ from parvideo.bench import (
     roofline_seconds,
     time_interleaved,
 )
+from parvideo.bench_kernels import time_kernels
 from parvideo.bench_peer import Peer, supports
 from parvideo.engine import DecodeEngine
 from parvideo.engine_memory import decode_bytes
@@ -56,6 +57,7 @@ class Settings:
     peers: list[str]
     tokenizer: str
     training: bool
+    kernels: bool
 
     def __post_init__(self) -> None:
         if self.tokenizer != "none" and self.tokenizer not in PRESETS:
@@ -113,6 +115,9 @@ def run(settings: Settings, show: Callable[[str], None]) -> dict[str, Any]:
     engine = next(c.engine for c in contenders if isinstance(c, EngineLoop))
     report["engine"] = engine.describe()
     show(f"{'engine':<14}{', '.join(f'{key} {value}' for key, value in report['engine'].items())}")
+    if settings.kernels:
+        counts = [settings.batch * (2 if settings.guidance != 1 else 1) * n for n in _groups(orders)]
+        report["kernels"] = time_kernels(transformer, counts, dtype, settings.clock, settings.repeats, show)
     ceilings = CeilingProbe(dtype, settings.clock)
     probes = [DrawProbe(order, settings.batch, settings.vocabulary, settings.clock) for order in orders]
 
@@ -152,6 +157,10 @@ def run(settings: Settings, show: Callable[[str], None]) -> dict[str, Any]:
     if settings.tokenizer != "none":
         report["tokenizer"] = _end_to_end(settings, rows, show)
     return report
+
+
+def _groups(orders: list[GenerationOrder]) -> list[int]:
+    return [max(map(len, order.step_slots)) for order in orders]
 
 
 def _contenders(

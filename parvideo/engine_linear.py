@@ -39,15 +39,16 @@ class DecodeLinear:
     Args:
         weight: ``[out, in]``; packed, it is copied, and later changes to it are not seen.
         packed: arrange the weight for the kernel; else call `torch.nn.functional.linear`.
+        large_pages: ask for large pages for the packed weight (see `parvideo.engine_pages`).
 
     Attributes:
-        large_pages: whether the packed weight lies in large pages (see `parvideo.engine_pages`).
+        large_pages: whether the packed weight lies in such pages.
 
     Raises:
         ValueError: if it is to be packed and cannot be.
     """
 
-    def __init__(self, weight: Tensor, packed: bool) -> None:
+    def __init__(self, weight: Tensor, packed: bool, large_pages: bool = True) -> None:
         if packed and (obstacle := packing_obstacle(weight)) is not None:
             raise ValueError(f"packed=True is impossible here: {obstacle}; use packed=False")
         self.packed = packed
@@ -57,7 +58,7 @@ class DecodeLinear:
             operators = torch.ops.mkldnn
             self.weight = operators._reorder_linear_weight(weight, _ROWS_HINT)
             address, nbytes = operators.data_ptr(self.weight), operators._nbytes(self.weight)
-            self.large_pages = use_large_pages(address, nbytes, filled=True)
+            self.large_pages = large_pages and use_large_pages(address, nbytes, filled=True)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``[M, in]`` -> ``[M, out]``, a new tensor."""

@@ -24,6 +24,7 @@ def bench(
     peer: list[Path] | None = None,
     tokenizer: str = "base",
     training: bool = False,
+    kernels: bool = False,
     out: Path | None = None,
 ) -> None:
     """Time generating with random weights: steps, tokens a second, and the fraction of the machine's limit.
@@ -52,6 +53,7 @@ def bench(
         peer: checkout of the official LlamaGen or PAR code to time as well; repeat it for several.
         tokenizer: preset of the tokenizer whose decoding of the tokens is timed; "none" for none.
         training: time a training step as well: the order's mask against a plainly causal one.
+        kernels: time the engine's choices as well, each against what it replaced.
         out: JSON file to write.
     """
     from parvideo.bench_report import Settings, run
@@ -79,6 +81,7 @@ def bench(
         peers=[str(folder) for folder in peer or []],
         tokenizer=tokenizer,
         training=training,
+        kernels=kernels,
     )
     report: dict[str, Any] = run(settings, print)
     if out is not None:

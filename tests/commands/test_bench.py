@@ -25,7 +25,7 @@ TINY = {
 
 def test_it_reports_every_order_and_contender(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "bench.json"
-    bench(**{**TINY, "tokenizer": "tiny"}, regions=["1,1,1", "1,2,2"], training=True, out=out)  # type: ignore[arg-type]
+    bench(**{**TINY, "tokenizer": "tiny"}, regions=["1,1,1", "1,2,2"], training=True, kernels=True, out=out)  # type: ignore[arg-type]
     report = json.loads(out.read_text())
     names = [(row["order"], row["contender"], row["steps"]) for row in report["results"]]
     assert names == [
@@ -42,6 +42,8 @@ def test_it_reports_every_order_and_contender(tmp_path: Path, capsys: pytest.Cap
     assert report["machine"]["threads"] == torch.get_num_threads()
     assert report["ceilings"]["bandwidth"] > 0
     assert report["training"]["ratio"]["causal"] == 1
+    kernels = {(entry["what"], entry["rows"]) for entry in report["kernels"]}
+    assert {("down", 2), ("down", 8), ("attention", 8), ("draw", 2)} <= kernels
     assert set(report["tokenizer"]["end_to_end_seconds"]) == {"1x", "4x"}
     printed = capsys.readouterr().out
     assert "interpolated" in printed
