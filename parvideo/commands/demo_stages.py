@@ -16,7 +16,7 @@ from parvideo.commands.evaluate import evaluate
 from parvideo.commands.fit import fit
 from parvideo.commands.sample import sample
 from parvideo.commands.tokenize import tokenize
-from parvideo.datasets import ClipDataset, ToySettings, load_videos, write_toy_data
+from parvideo.datasets import ClipDataset, ToySettings, build_cache, load_videos, write_toy_data
 from parvideo.files import atomic_path, config_folder, read_json, sha256_json, write_json
 from parvideo.metrics import SmallI3DExtractor, train_classifier
 from parvideo.pipeline import VideoPipeline
@@ -96,6 +96,11 @@ class Demo:
         return self.data if self.data is not None else self.out / "toy"
 
     @property
+    def cache(self) -> Path:
+        """Folder of decoded frames: each is read many times, and decoding costs as much as a step."""
+        return self.out / "frames"
+
+    @property
     def held_out_time(self) -> float | None:
         """Where each class has one scene only, the last quarter of each video's time is held out."""
         videos = load_videos(self.root, "all")
@@ -115,6 +120,7 @@ class Demo:
             policy="random" if policy == "random" else "center",
             seed=self.seed,
             span=span,
+            cache=self.cache,
         )
 
     def draw(self, clips: ClipDataset, count: int) -> tuple[Tensor, Tensor]:
@@ -177,9 +183,13 @@ class Stages:
 
 
 def make_toy_data(demo: Demo) -> None:
-    """Write the toy set, unless the user brought videos."""
+    """Write the toy set, unless the user brought videos, and decode all videos once."""
     if demo.data is None:
         write_toy_data(demo.root, ToySettings(**demo.preset.toy, seed=demo.seed), show_progress=True)
+    videos = load_videos(demo.root, "all")
+    unreadable = build_cache(demo.cache, videos, demo.form["size"], workers=2, show_progress=True)
+    for name, reason in unreadable.items():
+        print(f"left out {name}: {reason}")
 
 
 def train(demo: Demo, config: str, data: dict[str, Any]) -> None:
@@ -203,7 +213,12 @@ def train(demo: Demo, config: str, data: dict[str, Any]) -> None:
 
 def train_tokenizer(demo: Demo) -> None:
     """Train the tokenizer on the training clips."""
-    data = {"root": demo.root, "held_out_time": demo.held_out_time, "seed": demo.seed}
+    data = {
+        "root": demo.root,
+        "held_out_time": demo.held_out_time,
+        "cache": demo.cache,
+        "seed": demo.seed,
+    }
     train(demo, "tokenizer", data)
 
 

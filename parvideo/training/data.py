@@ -1,6 +1,5 @@
 """Data modules: the batches of clips a tokenizer trains on, and of tokens a generator trains on."""
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +80,7 @@ class ClipDataModule(_EndlessDataModule):
         held_out_time: float | None = None,
         flip: bool = False,
         val_clips: int | None = None,
+        cache: Path | None = None,
         seed: int = 0,
     ) -> None:
         """Describe the data; files are looked at in ``setup``.
@@ -99,6 +99,7 @@ class ClipDataModule(_EndlessDataModule):
                 video's time instead (for folders with one video per class).
             flip: mirror half of the training clips.
             val_clips: validate on the first so many clips in a fixed random order; all if null.
+            cache: folder of decoded frames of this size (`parvideo data ucf101 --cache`); null to decode.
             seed: of the order and of the clips' places.
         """
         super().__init__(batch_size, val_batch_size, num_workers, seed)
@@ -111,6 +112,7 @@ class ClipDataModule(_EndlessDataModule):
             flip,
             val_clips,
         )
+        self.cache = cache
         self.class_names: list[str] = []
 
     def setup(self, stage: str) -> None:
@@ -145,6 +147,7 @@ class ClipDataModule(_EndlessDataModule):
             seed=self.seed,
             flip=self.flip and training,
             span=span,
+            cache=self.cache,
         )
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -183,10 +186,7 @@ class ClipsByEpoch(Dataset[ClipItem]):
         return len(self.clips)
 
     def __getitem__(self, draw: Draw) -> ClipItem:
-        epoch, index = draw
-        clips = copy.copy(self.clips)
-        clips.seed = (self.clips.seed << 32) + epoch
-        return clips[index]
+        return self.clips.draw(*draw)
 
 
 @dataclass(frozen=True)
