@@ -22,6 +22,8 @@ from parvideo.training.callbacks import (
     WeightAverage,
 )
 from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, RunCheckpoints, find_checkpoint
+from parvideo.training.generator_views import SampleClips, StepLosses
+from parvideo.training.plan_report import PlanSettings, plan_report
 
 
 def fit(arguments: list[str]) -> None:
@@ -39,7 +41,10 @@ def fit(arguments: list[str]) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     run = FitCLI(_underscored(arguments))
-    run.train()
+    if run.config_init["print_plan"]:
+        print(run.plan())
+    else:
+        run.train()
 
 
 class FitCLI(LightningCLI):
@@ -81,12 +86,52 @@ class FitCLI(LightningCLI):
         parser.add_argument(
             "--ema_decay", type=float | None, default=None, help="average weights with this decay, e.g. 0.999"
         )
+        parser.add_argument(
+            "--global_batch",
+            type=int | None,
+            default=None,
+            help="samples of an optimizer step over all devices; gradients are accumulated to reach it",
+        )
+        parser.add_argument(
+            "--peak_tflops", type=float | None, default=None, help="of one device, to log the MFU reached"
+        )
+        parser.add_argument(
+            "--sample_every",
+            type=int,
+            default=0,
+            help="generate a few clips into TensorBoard at every so many validations; 0 for never",
+        )
+        parser.add_argument("--print_plan", action="store_true", help="print memory and time, and exit")
+        parser.add_argument(
+            "--plan", type=PlanSettings, default=PlanSettings(), help="what to plan for before data is there"
+        )
         parser.link_arguments("out", "trainer.default_root_dir", compute_fn=str)
         parser.link_arguments("trainer.max_steps", "model.init_args.max_steps")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; the process's own arguments are the whole program's and not looked at."""
         self.config = parser.parse_args(args)
+
+    def instantiate_classes(self) -> None:
+        """Everything, but no trainer for a plan: the devices planned for need not be here."""
+        if not self.config["print_plan"]:
+            super().instantiate_classes()
+            return
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
+
+    def plan(self) -> str:
+        """The memory and time that this run would take, as text."""
+        config = self.config_init
+        return plan_report(
+            self.model,
+            self.datamodule,
+            config["plan"],
+            config["trainer"]["max_steps"],
+            config["global_batch"],
+            config["trainer"]["accumulate_grad_batches"],
+            config["ema_decay"] is not None,
+        )
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         """A trainer with the run's callbacks, loggers and checkpoint writing."""
@@ -100,7 +145,11 @@ class FitCLI(LightningCLI):
         average = WeightAverage(decay) if decay is not None else None
         callbacks: list[Callback] = [StepSeed(int(self.config["seed_everything"]))]
         callbacks += [average] if average is not None else []
-        callbacks += [Throughput(), StepProgress(f"training {self.out.name}")]
+        peak = self.config_init["peak_tflops"]
+        callbacks += [Throughput(None if peak is None else peak * 1e12), StepLosses(self.out)]
+        if self.config_init["sample_every"]:
+            callbacks += [SampleClips(self.config_init["sample_every"])]
+        callbacks += [StepProgress(f"training {self.out.name}")]
         if not config["fast_dev_run"]:
             callbacks += [ModelExport(self.out / "model", average)]
             callbacks += [RunCheckpoints(self.out / FOLDER, self.config_init["checkpoint_every"])]
@@ -110,7 +159,10 @@ class FitCLI(LightningCLI):
                 CSVLogger(self.out, name="logs", flush_logs_every_n_steps=1),
                 TensorBoardLogger(self.out, name="tensorboard", version=""),
             ]
-        return self._instantiate_trainer({**config, **kwargs}, callbacks)
+        trainer = self._instantiate_trainer({**config, **kwargs}, callbacks)
+        if self.config_init["global_batch"] is not None:
+            _accumulate(trainer, self.datamodule, self.config_init["global_batch"])
+        return trainer
 
     def train(self) -> None:
         """Train to the end, from the newest good checkpoint on."""
@@ -146,6 +198,23 @@ class FitCLI(LightningCLI):
         if found is not None:
             print(f"{self.out}: going on from {found.name}", file=sys.stderr)
         return found
+
+
+def _accumulate(trainer: lightning.Trainer, data: lightning.LightningDataModule, samples: int) -> None:
+    """Let an optimizer step take ``samples`` in all; validation stays at the same optimizer steps."""
+    at_once = data.batch_size * trainer.world_size  # type: ignore[attr-defined]
+    if trainer.accumulate_grad_batches != 1:
+        raise ValueError(
+            f"global_batch is {samples} and trainer.accumulate_grad_batches "
+            f"{trainer.accumulate_grad_batches}; state one of the two"
+        )
+    if samples < 1 or samples % at_once:
+        raise ValueError(
+            f"global_batch is {samples}; it must be a multiple of data.batch_size x devices = {at_once}"
+        )
+    trainer.accumulate_grad_batches = samples // at_once
+    if isinstance(trainer.val_check_interval, int):  # Lightning counts it in micro-batches
+        trainer.val_check_interval *= trainer.accumulate_grad_batches
 
 
 _HELP = """Train a tokenizer or a generator. Configs stack: later ones, and options after them, win.

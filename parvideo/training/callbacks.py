@@ -14,6 +14,7 @@ from parvideo.pretrained import save_generator, save_tokenizer
 from parvideo.training.batches import EndlessBatches
 from parvideo.training.data import ClipDataModule
 from parvideo.training.generator_module import GeneratorModule
+from parvideo.training.plan import TransformerPlan
 from parvideo.training.tokenizer_module import TokenizerModule
 
 
@@ -164,14 +165,27 @@ class ModelExport(lightning.Callback):
 
 
 class Throughput(lightning.Callback):
-    """Logs the learning rate, samples (and for generators tokens) a second, and the gradient's norm."""
+    """Logs the learning rate, samples (and for generators tokens) a second, and the gradient's norm.
 
-    def __init__(self) -> None:
+    Args:
+        peak_flops: operations a second that one device can do; with it a generator's MFU is logged, the part
+            of it that the model's own operations take (no recomputing counted, see `parvideo.training.plan`).
+
+    Raises:
+        ValueError: if ``peak_flops`` is not positive.
+    """
+
+    def __init__(self, peak_flops: float | None = None) -> None:
+        if peak_flops is not None and peak_flops <= 0:
+            raise ValueError(f"peak_flops is {peak_flops}; it must be positive, or None if unknown")
+        self.peak_flops = peak_flops
         self._since = (0, 0.0)
+        self._flops = 0  # of one sample
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock."""
-        del pl_module
+        if self.peak_flops is not None and isinstance(pl_module, GeneratorModule):
+            self._flops = TransformerPlan.of(pl_module.transformer.config).training_flops
         self._since = (trainer.global_step, time.monotonic())
 
     def on_before_optimizer_step(
@@ -212,6 +226,8 @@ class Throughput(lightning.Callback):
         pl_module.log("train/samples_per_s", rate)
         if "tokens" in batch:
             pl_module.log("train/tokens_per_s", rate * batch["tokens"][0].numel())
+        if self.peak_flops is not None and self._flops:
+            pl_module.log("train/mfu", rate * self._flops / (self.peak_flops * trainer.world_size))
 
 
 class StepProgress(lightning.pytorch.callbacks.ProgressBar):

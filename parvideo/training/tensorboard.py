@@ -17,8 +17,6 @@ FRAME_MILLISECONDS = 125
 def add_side_by_side(logger: TensorBoardLogger, tag: str, left: Tensor, right: Tensor, step: int) -> None:
     """Add an animation with two sets of clips, uint8 ``[B, T, H, W, 3]`` each: one pair a row.
 
-    It is a GIF among TensorBoard's images; its own video summary needs a package more.
-
     Raises:
         ValueError: if the clips are not uint8 or differ in shape.
     """
@@ -26,8 +24,19 @@ def add_side_by_side(logger: TensorBoardLogger, tag: str, left: Tensor, right: T
     check_clips(right)
     if left.shape != right.shape:
         raise ValueError(f"clips must have one shape, got {list(left.shape)} and {list(right.shape)}")
-    pairs = torch.cat([left.cpu(), right.cpu()], dim=3)  # [B, T, H, 2W, 3]
-    frames = pairs.transpose(0, 1).flatten(1, 2)  # [T, B*H, 2W, 3]
+    add_clips(logger, tag, torch.cat([left.cpu(), right.cpu()], dim=3), step)  # [B, T, H, 2W, 3]
+
+
+def add_clips(logger: TensorBoardLogger, tag: str, clips: Tensor, step: int) -> None:
+    """Add an animation of clips, uint8 ``[B, T, H, W, 3]``, one below the other.
+
+    It is a GIF among TensorBoard's images; its own video summary needs a package more.
+
+    Raises:
+        ValueError: if the clips are not uint8 of that shape.
+    """
+    check_clips(clips)
+    frames = clips.cpu().transpose(0, 1).flatten(1, 2)  # [T, B*H, W, 3]
     images = [Image.fromarray(frame.numpy()) for frame in frames]
     encoded = io.BytesIO()
     images[0].save(

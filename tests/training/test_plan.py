@@ -42,9 +42,11 @@ def saved_bytes(model: VideoTransformer, mixed: bool) -> int:
             seen[storage.data_ptr()] = storage
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            loss(model)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16, enabled=mixed),
+    ):
+        loss(model)
     return sum(storage.nbytes() for storage in seen.values())
 
 
