@@ -14,7 +14,7 @@ from parvideo.datasets.toy_shapes import Array
 
 Kind = Literal["split", "vanish", "colour", "shape", "motion", "extra", "occlusion", "backdrop"]
 
-_MOTION_TOLERANCE = 0.045  # sides between where an object is and where its law puts it
+_MOTION_TOLERANCE = 0.036  # sides between where an object is and where its law puts it
 _SHAPE_TOLERANCE = 0.55  # share of the area by which a single frame's outline may differ
 _SHAPE_MARGIN = 0.12  # by how much another shape may explain an outline better
 _STEADY_MARGIN, _STEADY_FRAMES = 0.04, 4  # the same for an outline that lasts: a disc is nearly a square
