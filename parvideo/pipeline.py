@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from parvideo.clips import to_uint8
+from parvideo.engine import DecodeEngine
 from parvideo.pretrained import load_class_names, load_extra, load_tokenizer, load_transformer
-from parvideo.sampling import SamplingConfig, generate
+from parvideo.sampling import SamplingConfig, StepCallback, generate
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.transformer import VideoTransformer
 
@@ -51,6 +52,7 @@ class VideoPipeline:
             )
         self.tokenizer, self.transformer = tokenizer.eval(), transformer.eval()
         self.class_names = list(class_names)
+        self._engine: DecodeEngine | None = None
         self.fps = fps
 
     @classmethod
@@ -155,9 +157,7 @@ class VideoPipeline:
         for number, batch in enumerate(batches):
             on_step = _overall(progress, number, len(batches)) if progress else None
             chosen = [indices[place] for place in batch]
-            made.append(
-                generate(self.transformer, labels[batch.start : batch.stop], config, chosen, on_step=on_step)
-            )
+            made.append(self._generate(labels[batch.start : batch.stop], config, chosen, on_step))
         return torch.cat(made)
 
     @torch.inference_mode()
@@ -166,6 +166,16 @@ class VideoPipeline:
         return torch.cat(
             [to_uint8(self.tokenizer.decode(part)).cpu() for part in tokens.split(batch_size)], dim=0
         )
+
+    def _generate(
+        self, labels: Tensor, config: SamplingConfig, indices: Sequence[int], on_step: StepCallback | None
+    ) -> Tensor:
+        """One batch: by the decode engine on a CPU, by the plain loop elsewhere."""
+        if labels.device.type != "cpu":
+            return generate(self.transformer, labels, config, indices, on_step=on_step)
+        if self._engine is None or self._engine.order is not self.transformer.order:
+            self._engine = DecodeEngine(self.transformer)
+        return self._engine.generate(labels, config, indices, on_step=on_step)
 
     def _labels(self, classes: Sequence[str | int], num_per_class: int) -> Tensor:
         if isinstance(classes, str) or not classes:
