@@ -79,18 +79,21 @@ def _linear(out: int, width: int, rows: int, dtype: torch.dtype) -> tuple[int, W
 
 
 def _gate(width: int, hidden: int, rows: int, dtype: torch.dtype) -> tuple[int, Ways]:
-    both, x = _weights(2 * hidden, width, dtype), torch.randn(rows, width, dtype=dtype)
-    packed = packing_obstacle(both[0]) is None
-    one = [DecodeLinear(weight, packed) for weight in both]
-    halves = [[part.contiguous() for part in weight.chunk(2)] for weight in both]
-    gated = [GatedLinear(gate, up, packed) for gate, up in halves]
+    gates, ups = _weights(hidden, width, dtype), _weights(hidden, width, dtype)
+    x, packed = torch.randn(rows, width, dtype=dtype), packing_obstacle(gates[0]) is None
+    pairs = list(zip(gates, ups, strict=True))
+    one = [GatedLinear(gate, up, packed) for gate, up in pairs]
+    two = [(DecodeLinear(gate, packed).weight, DecodeLinear(up, packed).weight) for gate, up in pairs]
+    ways: Ways = {"one product, then silu": _all(one, x)}
+    if packed:
+        product = torch.ops.mkldnn._linear_pointwise
 
-    def apart() -> None:
-        for layer in one:
-            gate, up = layer(x).chunk(2, dim=-1)
-            F.silu(gate).mul_(up)
+        def fused() -> None:
+            for gate, up in two:
+                product.binary(x, product(x, gate, None, "swish", [], ""), up, None, "mul")
 
-    return len(both), {"one product, then silu": apart, "silu in the products": _all(gated, x)}
+        ways["two, silu inside"] = fused
+    return len(pairs), ways
 
 
 def _all(layers: list[Any], x: Tensor) -> Callable[[], None]:
