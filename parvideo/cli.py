@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "everything, small, in minutes: train, sample, score, a page to look at",
     ),
     "fit": ("parvideo.commands.fit", "train a tokenizer or a generator from YAML configs; resumes by itself"),
+    "export": ("parvideo.commands.export", "the model in a run's checkpoint as a model folder"),
     "tokenize": ("parvideo.commands.tokenize", "turn videos into tokens on disk with a trained tokenizer"),
     "sample": ("parvideo.commands.sample", "generate clips for class names with a trained generator"),
     "reconstruct": ("parvideo.commands.reconstruct", "encode and decode videos, side by side, with figures"),

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from parvideo.pretrained import save_generator, save_tokenizer
 from parvideo.training.batches import EndlessBatches
+from parvideo.training.checkpoints import DESCRIPTION
 from parvideo.training.data import ClipDataModule
 from parvideo.training.generator_module import GeneratorModule
 from parvideo.training.plan import TransformerPlan
@@ -147,6 +148,30 @@ class ModelExport(lightning.Callback):
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Export the final weights."""
         self._export(trainer, pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what a model folder says beside its weights, so that `parvideo export` needs no YAML."""
+        description: dict[str, Any] = {}
+        if isinstance(pl_module, GeneratorModule):
+            spec = pl_module.spec
+            description = {
+                "kind": "generator",
+                "config": pl_module.transformer.config,
+                "class_names": spec.class_names,
+                "tokenizer": str(spec.tokenizer.absolute()),
+                "extra": spec.clip_form,
+            }
+        elif isinstance(pl_module, TokenizerModule):
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            description = {
+                "kind": "tokenizer",
+                "class": type(pl_module.tokenizer).__name__,
+                "config": pl_module.tokenizer.config,
+                "extra": data.clip_form if isinstance(data, ClipDataModule) else {},
+            }
+        checkpoint[DESCRIPTION] = description
 
     @rank_zero_only
     def _export(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:

@@ -1,6 +1,8 @@
 """Checkpoints: everything a run needs to go on, written in one step, and the newest sound one found again."""
 
+import pickle
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,13 @@ import lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
 
 from parvideo.files import atomic_path
 
 FOLDER = "checkpoints"
+DESCRIPTION = "parvideo_model"
+"""Where a checkpoint says how to rebuild its model."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -80,3 +85,42 @@ def find_checkpoint(run: Path) -> Path | None:
         except (zipfile.BadZipFile, OSError):
             continue
     return None
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The model in a checkpoint.
+
+    Attributes:
+        description: its kind, configuration, and what else its folder states.
+        own: its weights as trained, by the names of the network's state dict.
+        average: their moving average, if the run kept one.
+    """
+
+    description: dict[str, Any]
+    own: dict[str, Tensor]
+    average: dict[str, Tensor] | None
+
+
+def read_model(path: Path) -> TrainedModel:
+    """The model in a checkpoint of `parvideo fit`; nothing in the file is executed.
+
+    Raises:
+        ValueError: if it is no such checkpoint.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is damaged or no checkpoint: {error}") from error
+    if not isinstance(checkpoint, dict) or not checkpoint.get(DESCRIPTION):
+        raise ValueError(f"{path} is no checkpoint of `parvideo fit` (it does not say what model it holds)")
+    description = checkpoint[DESCRIPTION]
+    prefix = {"generator": "transformer.", "tokenizer": "tokenizer."}[description["kind"]]
+    own = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    states = checkpoint.get("callbacks", {}).values()
+    average = next((state["average"] for state in states if state.get("average")), None)
+    return TrainedModel(description, own, average)
