@@ -13,6 +13,7 @@ from parvideo.engine import DecodeEngine, generate_fast
 from parvideo.engine_draw import block_size, draw_tokens
 from parvideo.engine_linear import DecodeLinear, packing_obstacle
 from parvideo.engine_memory import batch_size_for, decode_bytes
+from parvideo.engine_pages import use_large_pages
 from parvideo.order import OrderSpec, raster, regions
 from parvideo.sampling import SamplingConfig, draw_uniforms, generate, sample_tokens
 from parvideo.transformer import VideoTransformer
@@ -171,6 +172,22 @@ def test_packed_and_plain_linear_layers_agree(dtype: torch.dtype, rows: int) -> 
         pytest.skip(obstacle)
     packed, plain = DecodeLinear(weight, True)(x), DecodeLinear(weight, False)(x)
     torch.testing.assert_close(packed, plain)
+
+
+def test_large_pages_change_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight of several large pages, collected after it was filled."""
+    weight, x = torch.randn(1100, 1024), torch.randn(3, 1024)
+    if (obstacle := packing_obstacle(weight)) is not None:
+        pytest.skip(obstacle)
+    ordinary = DecodeLinear(weight, True, large_pages=False)
+    assert not ordinary.large_pages
+    assert torch.equal(DecodeLinear(weight, True)(x), ordinary(x))
+    memory = torch.arange(3 << 18)  # 6 MiB
+    use_large_pages(memory.data_ptr(), memory.nbytes, filled=True)
+    assert torch.equal(memory, torch.arange(3 << 18))
+    assert not use_large_pages(memory.data_ptr(), 4096, filled=True)  # less than one
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert not use_large_pages(memory.data_ptr(), memory.nbytes, filled=True)
 
 
 def test_an_engine_says_how_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
