@@ -165,7 +165,8 @@ class Judge:
         if share < _VISIBLE:
             if pieces.area[near_by].sum() > 0.65 * area:
                 self._note("occlusion", i, frame, f"{look} is seen where it should be hidden")
-            self._note_split(i, frame, others, 0)
+            if len(others):
+                self._note("motion", i, frame, f"{look} is elsewhere while it should be hidden")
             return None
         in_view = self.visible[i][frame]
         if pieces.area[near_by].sum() < _PIECE * area * share:
@@ -175,7 +176,8 @@ class Judge:
                 return None
             largest = pieces.area[others].argmax()  # it is elsewhere
             near_by, others = others[[largest]], np.delete(others, largest)
-        self._note_split(i, frame, others, 1)
+        if len(others):
+            self._note("split", i, frame, f"there are {len(others) + 1} of {look}")
         weight = pieces.area[near_by]
         centre = (pieces.centre[near_by] * weight[:, None]).sum(0) / weight.sum()
         rows, columns = np.nonzero(in_view)
@@ -186,10 +188,6 @@ class Judge:
         if error > _MOTION_TOLERANCE * (1 if share > 0.95 and self._alone(i)[frame] else 1.5):
             self._note("motion", i, frame, f"{look} is {64 * error:.0f}/64 sides from its path")
         return centre
-
-    def _note_split(self, i: int, frame: int, others: NDArray[np.int64], known: int) -> None:
-        if len(others):
-            self._note("split", i, frame, f"there are {len(others) + known} of {self.one.looks[i]}")
 
     def _note_missing(self, i: int, colour: int, frame: int) -> None:
         look, place = self.one.looks[i], self.visible[i][frame]

@@ -3,6 +3,8 @@
 No network: colours are found by their angle in the chroma plane, every class whose colours are there has its
 law of motion fitted to the tracks, and the one that explains tracks, shapes and textures best is taken. Then
 the clip is compared, frame by frame, with what that class and those parameters must show, occlusion included.
+Of the background only change over time is seen, not a seam that stands still. `tools/read_toy.py` prints what
+the reader finds and what it misses.
 """
 
 from collections.abc import Sequence
@@ -27,6 +29,7 @@ from parvideo.datasets.toy_tracks import Pan
 from parvideo.datasets.transforms import resize_and_crop
 
 _SIZE = 64  # pixels of the side at which every clip is read
+_PARTIAL = (0.2, 0.7, 0.0)  # weights to try for places where an object is hidden in part
 _COLOURS = list(COLOURS)
 
 __all__ = ["Reading", "Track", "Violation", "read_clip", "read_clips", "violation_rate"]
@@ -71,7 +74,12 @@ def read_clip(clip: Tensor, fps: float = 16.0, num_classes: int = len(CLASSES)) 
     guesses = [_guess(seen, label, time) for label in _candidates(seen, num_classes)]
     if not guesses:
         return Reading(None, [], [Violation("vanish", 0, None, "no object of any known colour")], np.inf)
-    return Judge(seen, min(guesses, key=lambda guess: guess.cost)).reading(clip.shape[1])
+    best = min(guesses, key=lambda guess: guess.cost)
+    readings = [Judge(seen, best).reading(clip.shape[1])]
+    if readings[0].violations:  # before it is called wrong, other weights for what is half hidden
+        others = (_guess(seen, best.label, time, partial) for partial in _PARTIAL[1:])
+        readings += [Judge(seen, guess).reading(clip.shape[1]) for guess in others]
+    return min(readings, key=lambda reading: len(reading.violations))
 
 
 def violation_rate(readings: Sequence[Reading]) -> float:
@@ -100,7 +108,8 @@ def _candidates(seen: Seen, num_classes: int) -> list[int]:
     return [label for label, cost in enumerate(costs) if cost < min(costs) + 0.3]
 
 
-def _guess(seen: Seen, label: int, time: Array) -> Guess:
+def _guess(seen: Seen, label: int, time: Array, partial: float = _PARTIAL[0]) -> Guess:
+    """Fit a class; ``partial`` is the weight of a place where an object is hidden in part."""
     one = CLASSES[label]
     chosen = [seen.pieces[_COLOURS.index(look.colour)].largest(seen.frames) for look in one.looks]
     points = np.stack([centre for centre, _ in chosen], 1)
@@ -115,8 +124,7 @@ def _guess(seen: Seen, label: int, time: Array) -> Guess:
     typical = np.median(sizes) if sizes else (least + most) / 2
     radius = float(np.clip(typical, least * 0.95, most * 1.05))
     share = areas / (full * radius**2)
-    # What is hidden in part says little about the place, but more than nothing.
-    weights = np.where(share > 0.82, 1.0, np.where(share > 0.45, 0.2, 0.0)) * (share < 1.25)
+    weights = np.where(share > 0.82, 1.0, np.where(share > 0.3, partial, 0.0)) * (share < 1.25)
     for i in np.flatnonzero(weights.sum(0) < 4):
         weights[:, i] = share[:, i] > 0.2
     params = one.law.fit(points, weights, time, radius)
