@@ -9,10 +9,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from parvideo.clips import to_uint8
+from parvideo.clips import to_float, to_uint8
 from parvideo.engine import DecodeEngine
 from parvideo.pretrained import load_class_names, load_extra, load_tokenizer, load_transformer
-from parvideo.sampling import SamplingConfig, StepCallback, generate
+from parvideo.sampling import SamplingConfig, StepCallback, extend, generate
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.transformer import VideoTransformer
 
@@ -157,8 +157,62 @@ class VideoPipeline:
         for number, batch in enumerate(batches):
             on_step = _overall(progress, number, len(batches)) if progress else None
             chosen = [indices[place] for place in batch]
-            made.append(self._generate(labels[batch.start : batch.stop], config, chosen, on_step))
+            made.append(self._generate(labels[batch.start : batch.stop], config, chosen, on_step=on_step))
         return torch.cat(made)
+
+    @torch.inference_mode()
+    def continue_clips(
+        self,
+        clips: Tensor,
+        classes: Sequence[str | int],
+        latent_frames: int | None = None,
+        overlap: int = 1,
+        seed: int = 0,
+        config: SamplingConfig | None = None,
+    ) -> Tensor:
+        """Go on from the first frames of clips: frame-conditional generation, as long as you like.
+
+        Beyond the trained length the model's window slides over latent frames (`parvideo.sampling.extend`).
+
+        Args:
+            clips: uint8 ``[B, T', H, W, 3]``, of a length that the tokenizer encodes (1 frame is one).
+            classes: name or index of the class of each, B of them.
+            latent_frames: length of the result in latent frames; the trained length if not given.
+            overlap: latent frames that each window beyond the trained length takes over.
+            seed: of the random numbers; takes the place of the config's.
+            config: how to sample.
+
+        Returns:
+            uint8 ``[B, T, H, W, 3]``; its beginning is the given frames as the tokenizer reconstructs them.
+
+        Raises:
+            ValueError: if the frames do not fit the tokenizer or the model, or a class is unknown.
+        """
+        length = self.transformer.order.grid[0]
+        goal = length if latent_frames is None else latent_frames
+        labels = self._labels(classes, 1)
+        if len(clips) != len(labels):
+            raise ValueError(f"got {len(clips)} clips and {len(labels)} classes; give each clip its class")
+        config = dataclasses.replace(config or SamplingConfig(), seed=seed)
+        tokens = self.tokenizer.encode(to_float(clips.to(labels.device)))
+        if goal <= tokens.shape[1]:
+            raise ValueError(
+                f"latent_frames must be more than the {tokens.shape[1]} that the clips have, got {goal}"
+            )
+        indices = range(len(labels))
+        if tokens.shape[1] < length:
+            tokens = self._generate(labels, config, indices, tokens)[:, :goal]
+        if tokens.shape[1] < goal:
+            tokens = extend(
+                self.transformer,
+                tokens,
+                labels,
+                goal - tokens.shape[1],
+                overlap,
+                config,
+                window=self._generate,
+            )
+        return self.decode(tokens)
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor, batch_size: int = 16) -> Tensor:
@@ -168,14 +222,20 @@ class VideoPipeline:
         )
 
     def _generate(
-        self, labels: Tensor, config: SamplingConfig, indices: Sequence[int], on_step: StepCallback | None
+        self,
+        labels: Tensor,
+        config: SamplingConfig,
+        indices: Sequence[int],
+        given: Tensor | None = None,
+        stream: int = 0,
+        on_step: StepCallback | None = None,
     ) -> Tensor:
         """One batch: by the decode engine on a CPU, by the plain loop elsewhere."""
         if labels.device.type != "cpu":
-            return generate(self.transformer, labels, config, indices, on_step=on_step)
+            return generate(self.transformer, labels, config, indices, given, stream, on_step)
         if self._engine is None or self._engine.order is not self.transformer.order:
             self._engine = DecodeEngine(self.transformer)
-        return self._engine.generate(labels, config, indices, on_step=on_step)
+        return self._engine.generate(labels, config, indices, given, stream, on_step)
 
     def _labels(self, classes: Sequence[str | int], num_per_class: int) -> Tensor:
         if isinstance(classes, str) or not classes:

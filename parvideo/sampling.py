@@ -90,6 +90,10 @@ class SamplingConfig:
         return any(self.guidance_at(step, steps) != 1.0 for step in range(steps))
 
 
+Generate = Callable[[Tensor, SamplingConfig, Sequence[int], Tensor, int], Tensor]
+"""Generates a window: (labels, config, indices, given tokens, stream) -> tokens ``[B, t, h, w]``."""
+
+
 def draw_uniforms(seed: int, indices: Sequence[int], count: int, stream: int = 0) -> Tensor:
     """Uniforms in [0, 1) for each sample, float64 ``[len(indices), count]``, keyed by (seed, index).
 
@@ -235,6 +239,7 @@ def extend(
     overlap: int,
     config: SamplingConfig | None = None,
     indices: Sequence[int] | None = None,
+    window: Generate | None = None,
 ) -> Tensor:
     """Continue clips beyond the trained length by sliding the model's window over latent frames.
 
@@ -250,6 +255,7 @@ def extend(
         overlap: latent frames that each window takes over, 1..t-1.
         config: how to draw.
         indices: index of each sample; each window draws from a stream of its own.
+        window: generates one window, such as a `DecodeEngine`; the plain loop if not given.
 
     Returns:
         int64 ``[B, t' + frames, h, w]``, starting with ``tokens``.
@@ -258,19 +264,22 @@ def extend(
         ValueError: if the overlap does not fit the window or the clips, or ``frames`` is not positive.
     """
     config = SamplingConfig() if config is None else config
-    window = transformer.order.grid[0]
-    if not 1 <= overlap < window or overlap > tokens.shape[1]:
+    indices = range(len(labels)) if indices is None else indices
+    length = transformer.order.grid[0]
+    if not 1 <= overlap < length or overlap > tokens.shape[1]:
         raise ValueError(
-            f"overlap must lie in 1..{min(window - 1, tokens.shape[1])} for a window of {window} and clips "
+            f"overlap must lie in 1..{min(length - 1, tokens.shape[1])} for a window of {length} and clips "
             f"of {tokens.shape[1]} latent frames, got {overlap}"
         )
     if frames < 1:
         raise ValueError(f"frames must be positive, got {frames}")
     goal = tokens.shape[1] + frames
     while tokens.shape[1] < goal:
-        clip = generate(
-            transformer, labels, config, indices, given=tokens[:, -overlap:], stream=tokens.shape[1]
-        )
+        given, stream = tokens[:, -overlap:], tokens.shape[1]
+        if window is None:
+            clip = generate(transformer, labels, config, indices, given, stream)
+        else:
+            clip = window(labels, config, indices, given, stream)
         tokens = torch.cat([tokens, clip[:, overlap:]], dim=1)
     return tokens[:, :goal]
 

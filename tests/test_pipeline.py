@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from parvideo.clips import to_float, to_uint8
 from parvideo.order import regions
 from parvideo.pipeline import VideoPipeline
 from parvideo.sampling import SamplingConfig
@@ -94,3 +95,27 @@ def test_parts_that_do_not_belong_together_are_refused() -> None:
 def test_wrong_requests_are_named(classes: list[int], number: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make().generate(classes, num_per_class=number)
+
+
+def test_clips_go_on_from_their_first_frames() -> None:
+    pipeline = make()
+    tokenizer = pipeline.tokenizer
+    clips = torch.randint(0, 256, (2, 1, 4, 4, 3), dtype=torch.uint8)
+    longer = pipeline.continue_clips(clips, ["Archery", 3], seed=1)
+    assert longer.shape == (2, 3, 4, 4, 3)
+    # A causal decoder makes the first frame of the first latent frame alone.
+    first = to_uint8(tokenizer.decode(tokenizer.encode(to_float(clips))))
+    assert torch.equal(longer[:, :1], first)
+    longest = pipeline.continue_clips(clips, ["Archery", 3], latent_frames=5, seed=1)
+    assert longest.shape == (2, 9, 4, 4, 3)
+    assert torch.equal(longest[:, :3], longer)
+
+
+def test_what_cannot_go_on_is_refused() -> None:
+    clips = torch.zeros(2, 3, 4, 4, 3, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="2 clips and 1 classes"):
+        make().continue_clips(clips, ["Archery"])
+    with pytest.raises(ValueError, match="more than the 2 that the clips have, got 2"):
+        make().continue_clips(clips, [0, 0])
+    with pytest.raises(ValueError, match="uint8"):
+        make().continue_clips(clips.float(), [0, 0])
