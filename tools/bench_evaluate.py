@@ -23,7 +23,8 @@ from parvideo.metrics.extractors import FeatureExtractor, I3DExtractor
 from parvideo.metrics.features import FeatureStore
 from parvideo.metrics.fvd import describe
 from parvideo.training.clip_sources import ClipBatch, ClipSource
-from parvideo.training.scoring import extract_features, launch, place
+from parvideo.training.devices import launch
+from parvideo.training.scoring import extract_features, place
 
 
 class DrawnClips(ClipSource):

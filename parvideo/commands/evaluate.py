@@ -92,7 +92,8 @@ def evaluate(
     from parvideo.metrics.features import FeatureStore, load_reference
     from parvideo.metrics.report import Subject, make_report, render, write_report
     from parvideo.sampling import SamplingConfig
-    from parvideo.training.scoring import extract_features, launch, place
+    from parvideo.training.devices import launch
+    from parvideo.training.scoring import extract_features, place
 
     started = time.monotonic()
     given = [

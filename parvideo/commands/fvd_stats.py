@@ -53,7 +53,8 @@ def fvd_stats(
     from parvideo.datasets import load_videos
     from parvideo.metrics.features import FeatureStore, save_reference
     from parvideo.training.clip_sources import RealClips
-    from parvideo.training.scoring import extract_features, launch, place
+    from parvideo.training.devices import launch
+    from parvideo.training.scoring import extract_features, place
 
     if out.suffix != ".npz":
         raise ValueError(f"out is {out}; it must end in .npz")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from lightning import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
@@ -15,6 +16,7 @@ from parvideo.files import atomic_path, read_json, write_json
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained import TOKENIZER, find_folder, fingerprint
 from parvideo.sampling import SamplingConfig
+from parvideo.training.devices import launch, own_share
 
 SETTINGS = "sample.json"
 
@@ -32,7 +34,8 @@ def sample(
     guidance_schedule: Literal["constant", "linear", "cosine"] = "constant",
     batch_size: int = 16,
     fps: float | None = None,
-    device: str = "cpu",
+    devices: int = 1,
+    accelerator: str = "auto",
 ) -> None:
     """Generate clips of classes; the same command goes on where a stopped one was.
 
@@ -52,7 +55,8 @@ def sample(
         guidance_schedule: how guidance grows over the steps.
         batch_size: clips generated together, and in one .npz.
         fps: frames a second of the .mp4; as the model was trained, if not given.
-        device: where to compute, such as cuda.
+        devices: how many devices generate; the clips do not depend on it.
+        accelerator: auto, cpu, gpu, ...
 
     Raises:
         ValueError: on an unknown class (near names are suggested), or if ``out`` holds clips made otherwise.
@@ -60,7 +64,8 @@ def sample(
     if num < 1 or batch_size < 1:
         raise ValueError(f"num is {num} and batch_size {batch_size}; both must be 1 or more")
     config = SamplingConfig(temperature, top_k, top_p, guidance_scale, guidance_schedule, seed=seed)
-    pipeline = VideoPipeline.from_pretrained(model, device)
+    fabric = launch(accelerator, devices)
+    pipeline = VideoPipeline.from_pretrained(model, fabric.device)
     fps = fps or pipeline.fps or 8.0
     classes = [pipeline.resolve_class(name) for name in class_ or range(len(pipeline.class_names))]
     labels = torch.tensor([label for label in classes for _ in range(num)])
@@ -76,7 +81,9 @@ def sample(
             "sampling": dataclasses.asdict(config),
         },
     )
-    clips = sample_files(pipeline, labels, config, out, batch_size)
+    clips = sample_files(pipeline, labels, config, out, batch_size, fabric)
+    if not fabric.is_global_zero:
+        return
     names = [pipeline.class_names[label] for label in labels.tolist()]
     for index, (clip, name) in enumerate(zip(clips, names, strict=True)):
         path = out / f"{index:05d}-{name.replace('/', '_')}.mp4"
@@ -106,7 +113,12 @@ def claim(out: Path, settings: dict[str, Any]) -> None:
 
 
 def sample_files(
-    pipeline: VideoPipeline, labels: Tensor, config: SamplingConfig, out: Path, batch_size: int
+    pipeline: VideoPipeline,
+    labels: Tensor,
+    config: SamplingConfig,
+    out: Path,
+    batch_size: int,
+    fabric: Fabric,
 ) -> Tensor:
     """Generate clips into ``clips-00000.npz``, ...; files that are there are not made again.
 
@@ -116,25 +128,32 @@ def sample_files(
         config: how to sample, with the seed.
         out: folder for the files.
         batch_size: clips in one file, generated together.
+        fabric: launched; its processes share the files.
 
     Returns:
         All clips, uint8 ``[B, T, H, W, 3]``.
     """
     files = [out / f"clips-{number:05d}.npz" for number in range(-(-len(labels) // batch_size))]
-    missing = [number for number, file in enumerate(files) if not file.exists()]
+    missing = own_share(fabric, [number for number, file in enumerate(files) if not file.exists()])
     steps = pipeline.transformer.order.steps
-    device = pipeline.transformer.head.weight.device
-    bar = tqdm(total=len(missing) * steps, desc=f"sampling {out.name}", unit="step", disable=None)
+    hidden = None if fabric.is_global_zero else True
+    bar = tqdm(total=len(missing) * steps, desc=f"sampling {out.name}", unit="step", disable=hidden)
     for number in missing:
         indices = range(number * batch_size, min((number + 1) * batch_size, len(labels)))
         chosen = labels[indices.start : indices.stop]
         tokens = pipeline.generate_tokens(
-            chosen.to(device), config.seed, config, batch_size, indices, lambda done, total: bar.update()
+            chosen.to(fabric.device),
+            config.seed,
+            config,
+            batch_size,
+            indices,
+            lambda done, total: bar.update(),
         )
         clips = pipeline.decode(tokens, batch_size).numpy()
         with atomic_path(files[number]) as temporary:
             np.savez(temporary, clips=clips, labels=chosen.numpy(), indices=np.asarray(indices))
     bar.close()
+    fabric.barrier()  # every file is there
     return torch.cat([torch.from_numpy(np.load(file, allow_pickle=False)["clips"]) for file in files])
 
 

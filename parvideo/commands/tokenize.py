@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from lightning import Fabric
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -15,6 +16,7 @@ from parvideo.files import sha256_json
 from parvideo.pretrained import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.training.data import ClipsByEpoch, split_videos
+from parvideo.training.devices import launch, own_share
 
 
 def tokenize(
@@ -33,7 +35,8 @@ def tokenize(
     shard_size: int = 256,
     batch_size: int = 8,
     num_workers: int = 0,
-    device: str = "cpu",
+    devices: int = 1,
+    accelerator: str = "auto",
     seed: int = 0,
 ) -> None:
     """Encode every video of a data set with a trained tokenizer, in float32.
@@ -57,7 +60,8 @@ def tokenize(
         shard_size: clips in one file.
         batch_size: clips encoded together.
         num_workers: processes that decode.
-        device: where to encode, such as cuda.
+        devices: how many devices encode; the tokens do not depend on it.
+        accelerator: auto, cpu, gpu, ...
         seed: of the views' places.
 
     Raises:
@@ -65,11 +69,13 @@ def tokenize(
     """
     if views < 1:
         raise ValueError(f"views is {views}; it must be 1 or more")
-    network = load_tokenizer(tokenizer, device)
+    fabric = launch(accelerator, devices)
+    network = load_tokenizer(tokenizer, fabric.device)
     there = out / TOKENIZER / CONFIG
     if there.is_file() and fingerprint(there.parent) != fingerprint(tokenizer):
         raise ValueError(f"{out} holds tokens of another tokenizer; choose another folder")
-    copy_tokenizer(tokenizer, out / TOKENIZER)
+    if fabric.is_global_zero:
+        copy_tokenizer(tokenizer, out / TOKENIZER)
     form = ClipForm.of(tokenizer, frames, size, fps, stride)
     for split in splits or ["train", "test"]:
         videos, span = split_videos(data, split, split_index, held_out_time)
@@ -87,10 +93,10 @@ def tokenize(
         names = ["center"] if centre else [f"random {view}" for view in range(views)]
         mirrored = [False, True] if flip and split == "train" else [False]
         plan = _plan(network, fingerprint(tokenizer), clips, names, mirrored, shard_size)
-        _encode(network, clips, plan, len(mirrored), out / split, batch_size, num_workers, device)
-        print(
-            f"{out / split}: {len(plan.ids)} clips as {'x'.join(map(str, plan.grid))} tokens", file=sys.stderr
-        )
+        _encode(network, clips, plan, len(mirrored), out / split, batch_size, num_workers, fabric)
+        if fabric.is_global_zero:
+            grid = "x".join(map(str, plan.grid))
+            print(f"{out / split}: {len(plan.ids)} clips as {grid} tokens", file=sys.stderr)
 
 
 def _plan(
@@ -132,10 +138,10 @@ def _encode(
     folder: Path,
     batch_size: int,
     num_workers: int,
-    device: str,
+    fabric: Fabric,
 ) -> None:
     writer = TokenWriter(folder, plan)
-    missing = writer.missing_shards()
+    missing = own_share(fabric, writer.missing_shards())
     items = [item for shard in missing for item in plan.items(shard)]
     draws = [(item // len(clips) // mirrors, item % len(clips)) for item in items]
     loader = DataLoader(
@@ -146,7 +152,7 @@ def _encode(
     )
     pending: list[torch.Tensor] = []
     done = 0
-    bar = tqdm(total=len(items), desc=f"tokenizing {folder.name}", unit="clip", disable=None)
+    bar = tqdm(total=len(items), desc=f"tokenizing {folder.name}", unit="clip", disable=_hidden(fabric))
     for batch in loader:
         for place, name in enumerate(batch["id"]):
             item = items[done + place]
@@ -156,7 +162,7 @@ def _encode(
                 )
             if (item // len(clips)) % mirrors:
                 batch["clip"][place] = batch["clip"][place].flip(-2)
-        pending.append(network.encode(to_float(batch["clip"].to(device))).cpu())
+        pending.append(network.encode(to_float(batch["clip"].to(fabric.device))).cpu())
         done += len(batch["id"])
         bar.update(len(batch["id"]))
         while missing and sum(map(len, pending)) >= len(plan.items(missing[0])):
@@ -165,4 +171,12 @@ def _encode(
             writer.write_shard(missing.pop(0), tokens[:count])
             pending = [tokens[count:]]
     bar.close()
-    writer.finish()
+    fabric.barrier()  # every shard is there
+    if fabric.is_global_zero:
+        writer.finish()
+    fabric.barrier()
+
+
+def _hidden(fabric: Fabric) -> bool | None:
+    """Whether a bar is hidden: where there is no terminal (None), and but on the first process."""
+    return None if fabric.is_global_zero else True

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from parvideo.metrics.extractors import FeatureExtractor
 from parvideo.metrics.features import FeatureSet, FeatureStore
 from parvideo.training.clip_sources import ClipSource
+from parvideo.training.devices import own_share
 
 _SHARD = 256  # clips whose features are lost at most when a process is killed
 
@@ -47,8 +48,7 @@ def extract_features(
         ValueError: if clips are shorter than ``frames``, of another size, or their features are not finite.
     """
     missing = np.setdiff1d(np.array(source.ids, np.int64), store.done())
-    fabric.barrier()  # nobody writes before everybody has seen what was missing
-    own = missing[fabric.global_rank :: fabric.world_size].tolist()
+    own = own_share(fabric, missing.tolist())
     warnings: set[str] = set()
     parts: list[FeatureSet] = []
     with tqdm(total=len(own), desc=title, unit="clip", disable=fabric.global_rank > 0) as bar:
@@ -86,19 +86,6 @@ def extract_features(
         store.append(_joined(parts))
     fabric.barrier()
     return sorted(warnings)
-
-
-def launch(accelerator: str, devices: int) -> Fabric:
-    """Start one process a device through Lightning (torchrun and SLURM are recognised) and return its handle.
-
-    Raises:
-        ValueError: if ``devices`` < 1.
-    """
-    if devices < 1:
-        raise ValueError(f"devices is {devices}; it must be at least 1")
-    fabric = Fabric(accelerator=accelerator, devices=devices, strategy="auto")
-    fabric.launch()
-    return fabric
 
 
 def place(extractor: FeatureExtractor, fabric: Fabric) -> FeatureExtractor:
