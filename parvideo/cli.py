@@ -4,6 +4,7 @@ Nothing heavy is imported here: a command's module is imported when that command
 """
 
 import difflib
+import errno
 import importlib
 import inspect
 import os
@@ -76,6 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         print(f"parvideo: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(
+            f"parvideo: error: {_one_line(error)}: the disk is full. Make room, and run the same command "
+            "again to go on from what is finished.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from parvideo.files import atomic_path
 from parvideo.training.callbacks import (
@@ -154,6 +156,9 @@ class FitCLI(LightningCLI):
             callbacks += [ModelExport(self.out / "model", average)]
             callbacks += [RunCheckpoints(self.out / FOLDER, self.config_init["checkpoint_every"])]
         kwargs["plugins"] = [*(config["plugins"] or []), AtomicCheckpointIO()]
+        if SLURMEnvironment.detect():
+            # Lightning's own requeueing saves in the middle of a step; ours saves between two (on SIGTERM).
+            kwargs["plugins"].append(SLURMEnvironment(auto_requeue=False))
         if config["logger"] is False and not config["fast_dev_run"]:
             kwargs["logger"] = [
                 CSVLogger(self.out, name="logs", flush_logs_every_n_steps=1),
@@ -177,6 +182,9 @@ class FitCLI(LightningCLI):
                 self.trainer.fit(
                     self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True
                 )
+            except SIGTERMException:
+                print(f"{self.out}: stopped by SIGTERM at step {self.trainer.global_step}", file=sys.stderr)
+                raise SystemExit(128 + signal.SIGTERM) from None
             except SystemExit:
                 # Lightning turns Ctrl-C into an exit and leaves SIGINT ignored.
                 if self.trainer.state.status != TrainerStatus.INTERRUPTED:

@@ -142,20 +142,26 @@ def _encode(
 ) -> None:
     writer = TokenWriter(folder, plan)
     missing = own_share(fabric, writer.missing_shards())
-    items = [item for shard in missing for item in plan.items(shard)]
-    draws = [(item // len(clips) // mirrors, item % len(clips)) for item in items]
+    # No batch crosses two shards, so that a clip's neighbours, and with them the last bit of what is
+    # computed, depend neither on where a run was killed nor on how many devices share it.
+    batches = [
+        list(plan.items(shard))[start : start + batch_size]
+        for shard in missing
+        for start in range(0, len(plan.items(shard)), batch_size)
+    ]
     loader = DataLoader(
         ClipsByEpoch(clips),
-        sampler=draws,
-        batch_size=batch_size,
+        batch_sampler=[
+            [(item // len(clips) // mirrors, item % len(clips)) for item in batch] for batch in batches
+        ],
         num_workers=num_workers,
     )
     pending: list[torch.Tensor] = []
-    done = 0
-    bar = tqdm(total=len(items), desc=f"tokenizing {folder.name}", unit="clip", disable=_hidden(fabric))
-    for batch in loader:
-        for place, name in enumerate(batch["id"]):
-            item = items[done + place]
+    bar = tqdm(
+        total=sum(map(len, batches)), desc=f"tokenizing {folder.name}", unit="clip", disable=_hidden(fabric)
+    )
+    for items, batch in zip(batches, loader, strict=True):
+        for place, (item, name) in enumerate(zip(items, batch["id"], strict=True)):
             if not plan.ids[item].startswith(name + " "):
                 raise ValueError(
                     f"{plan.ids[item]} could not be read; remove the file and tokenize into a new folder"
@@ -163,13 +169,11 @@ def _encode(
             if (item // len(clips)) % mirrors:
                 batch["clip"][place] = batch["clip"][place].flip(-2)
         pending.append(network.encode(to_float(batch["clip"].to(fabric.device))).cpu())
-        done += len(batch["id"])
-        bar.update(len(batch["id"]))
-        while missing and sum(map(len, pending)) >= len(plan.items(missing[0])):
-            tokens = torch.cat(pending)
-            count = len(plan.items(missing[0]))
-            writer.write_shard(missing.pop(0), tokens[:count])
-            pending = [tokens[count:]]
+        bar.update(len(items))
+        shard = items[0] // plan.shard_size
+        if items[-1] == plan.items(shard)[-1]:
+            writer.write_shard(shard, torch.cat(pending))
+            pending = []
     bar.close()
     fabric.barrier()  # every shard is there
     if fabric.is_global_zero:

@@ -10,6 +10,7 @@ import lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from parvideo.files import atomic_path
@@ -26,8 +27,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write ``checkpoint`` to ``path`` in one step."""
         if storage_options is not None:
             raise ValueError("storage_options are for remote files; checkpoints are local")
-        with atomic_path(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        # Through Python's own file, which says what went wrong with the disk.
+        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
 
 class RunCheckpoints(Checkpoint):
@@ -60,8 +62,23 @@ class RunCheckpoints(Checkpoint):
         """Save if it is time."""
         del pl_module, outputs, batch, batch_idx
         step = trainer.global_step
-        due = step // self.every > self._saved_at // self.every
-        if step == self._saved_at or not (due or step == trainer.max_steps):
+        if step // self.every > self._saved_at // self.every or step == trainer.max_steps:
+            self._save(trainer)
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Save when told to stop (SIGTERM), if the run stands between two optimizer steps."""
+        del pl_module
+        done = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        # In validation the averaged weights are in place of the trained ones.
+        between = trainer.training and done % trainer.accumulate_grad_batches == 0
+        if isinstance(exception, SIGTERMException) and between:
+            self._save(trainer)
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        step = trainer.global_step
+        if step == self._saved_at:
             return
         trainer.save_checkpoint(self.folder / f"step-{step:08d}.ckpt", weights_only=False)
         self._saved_at = step

@@ -60,6 +60,10 @@ class ClipSource(ABC):
     def notes(self) -> list[str]:
         return []
 
+    def chunks(self, batch_size: int) -> list[list[int]]:
+        """All ids as `batches` groups them: what is computed together, however the work is shared."""
+        return [self.ids[start : start + batch_size] for start in range(0, len(self.ids), batch_size)]
+
     @abstractmethod
     def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
         """The clips of these ids, in order, ``batch_size`` at a time."""
@@ -125,6 +129,11 @@ class RealClips(ClipSource):
                 f"{len(self.dataset.quarantined)} real videos are unreadable; others took their place"
             )
         return notes
+
+    def chunks(self, batch_size: int) -> list[list[int]]:
+        """See `ClipSource`; none holds clips of two epochs."""
+        epochs = [list(own) for _, own in groupby(self.ids, key=lambda index: index // len(self.dataset))]
+        return [own[start : start + batch_size] for own in epochs for start in range(0, len(own), batch_size)]
 
     def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
         """See `ClipSource`."""
@@ -267,6 +276,10 @@ class ReconstructedClips(ClipSource):
         model = fingerprint(tokenizer_folder(folder))
         self.manifest = sha256_json({"real": real.manifest, "tokenizer": model})
         self.description = {"tokenizer": str(folder), "fingerprint": model, "hash": self.manifest}
+
+    def chunks(self, batch_size: int) -> list[list[int]]:
+        """See `ClipSource`."""
+        return self.real.chunks(batch_size)
 
     def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
         """See `ClipSource`."""

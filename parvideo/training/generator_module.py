@@ -127,7 +127,7 @@ class GeneratorModule(lightning.LightningModule):
         hidden = torch.rand(labels.shape, device=labels.device) < self.label_dropout
         labels = torch.where(hidden, self.transformer.num_classes, labels)
         loss = self.losses(batch["tokens"], labels).mean()
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(labels))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(labels), sync_dist=True)
         return loss
 
     def validation_step(self, batch: TokenBatch, batch_index: int) -> None:

@@ -47,8 +47,14 @@ def extract_features(
     Raises:
         ValueError: if clips are shorter than ``frames``, of another size, or their features are not finite.
     """
-    missing = np.setdiff1d(np.array(source.ids, np.int64), store.done())
-    own = own_share(fabric, missing.tolist())
+    done = set(store.done().tolist())
+    # Whole chunks: what is computed together does not depend on where a run was killed, or on the devices.
+    chunks = [
+        [clip for clip in chunk if clip not in done]
+        for chunk in source.chunks(batch_size)
+        if not done.issuperset(chunk)
+    ]
+    own = [clip for chunk in own_share(fabric, chunks) for clip in chunk]
     warnings: set[str] = set()
     parts: list[FeatureSet] = []
     with tqdm(total=len(own), desc=title, unit="clip", disable=fabric.global_rank > 0) as bar:
