@@ -25,7 +25,7 @@ from parvideo.engine_draw import block_size, draw_tokens
 from parvideo.engine_linear import DecodeLinear, packing_obstacle
 from parvideo.engine_pages import use_large_pages
 from parvideo.engine_weights import LayerWeights, fold, normalize
-from parvideo.sampling import SamplingConfig, StepCallback, _check_request, _known_tokens, draw_uniforms
+from parvideo.sampling import SamplingConfig, StepCallback, check_request, draw_uniforms, known_tokens
 from parvideo.transformer.blocks import TransformerBlock
 from parvideo.transformer.model import VideoTransformer
 
@@ -194,8 +194,8 @@ class DecodeEngine:
         if self.transformer.order != order:
             raise ValueError("the transformer's order was changed after this engine was made; make another")
         indices = range(batch) if indices is None else indices
-        _check_request(self.transformer, labels, indices)
-        known, tokens = _known_tokens(self.transformer, given, batch)
+        check_request(self.transformer, labels, indices)
+        known, tokens = known_tokens(self.transformer, given, batch)
         if config.guided(order.steps):
             labels = torch.cat([labels, torch.full_like(labels, self.transformer.num_classes)])
         shape = (2, len(labels), self.kv_heads, order.num_tokens, self.head_dim)
@@ -269,7 +269,7 @@ class DecodeEngine:
         return normalize(x, self._length)
 
     def _embed(self, run: DecodeRun, slots: range, rows: slice) -> Tensor:
-        x = self.transformer._embed(run.tokens[rows], run.labels[rows], slots)
+        x = self.transformer.embed(run.tokens[rows], run.labels[rows], slots)
         return x.to(self.dtype).flatten(0, 1)
 
     def _qkv(self, layer: LayerWeights, x: Tensor, rotary: Tensor, rows: int) -> Tensor:

@@ -233,8 +233,10 @@ class VideoPipeline:
         """One batch: by the decode engine on a CPU, by the plain loop elsewhere."""
         if labels.device.type != "cpu":
             return generate(self.transformer, labels, config, indices, given, stream, on_step)
-        if self._engine is None or self._engine.order is not self.transformer.order:
+        if self._engine is None:
             self._engine = DecodeEngine(self.transformer)
+        elif self._engine.order is not self.transformer.order:
+            self._engine = self._engine.reordered()
         return self._engine.generate(labels, config, indices, given, stream, on_step)
 
     def _labels(self, classes: Sequence[str | int], num_per_class: int) -> Tensor:

@@ -205,8 +205,8 @@ def generate(
     config = SamplingConfig() if config is None else config
     order = transformer.order
     indices = range(len(labels)) if indices is None else indices
-    _check_request(transformer, labels, indices)
-    known, tokens = _known_tokens(transformer, given, len(labels))
+    check_request(transformer, labels, indices)
+    known, tokens = known_tokens(transformer, given, len(labels))
     uniforms = draw_uniforms(config.seed, indices, order.num_tokens, stream).to(labels.device)
 
     guided = config.guided(order.steps)
@@ -284,7 +284,8 @@ def extend(
     return tokens[:, :goal]
 
 
-def _check_request(transformer: VideoTransformer, labels: Tensor, indices: Sequence[int]) -> None:
+def check_request(transformer: VideoTransformer, labels: Tensor, indices: Sequence[int]) -> None:
+    """Raise ValueError unless the model is in eval mode, labels are in range and each has an index."""
     if transformer.training:
         raise ValueError(
             "the transformer is in training mode, where dropout spoils samples; call eval() first"
@@ -301,7 +302,7 @@ def _check_request(transformer: VideoTransformer, labels: Tensor, indices: Seque
         raise ValueError(f"got {len(indices)} sample indices for {len(labels)} labels")
 
 
-def _known_tokens(transformer: VideoTransformer, given: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
+def known_tokens(transformer: VideoTransformer, given: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
     """Which ordered tokens are given, bool ``[N]``, and all tokens with those filled in, ``[B, N]``."""
     order = transformer.order
     t, h, w = order.grid

@@ -227,7 +227,7 @@ class VideoTransformer(nn.Module):
         slots = range(self.order.num_tokens) if slots is None else slots
         if cache is None and slots.start != 0:
             raise ValueError(f"slots {slots} need a cache that holds the {slots.start} slots before them")
-        x = self.embedding_dropout(self._embed(tokens, labels, slots))
+        x = self.embedding_dropout(self.embed(tokens, labels, slots))
         rotary = self.rotary[slots.start : slots.stop]
         mask = self._mask(slots)
         for layer, block in enumerate(self.blocks):
@@ -237,8 +237,8 @@ class VideoTransformer(nn.Module):
                 x = block(x, rotary, mask, cache, layer, slots)
         return self.norm(x)
 
-    def _embed(self, tokens: Tensor, labels: Tensor, slots: range) -> Tensor:
-        """What the slots are fed, ``[B, S, dim]``."""
+    def embed(self, tokens: Tensor, labels: Tensor, slots: range) -> Tensor:
+        """What ``slots`` are fed, ``[B, S, dim]``; arguments as of `forward`."""
         here = slice(slots.start, slots.stop)
         source = self.source[here]
         fed = self.token_embedding(tokens[:, source.clamp(min=0)])
