@@ -45,6 +45,7 @@ def collect_results(
         "classes": classes,
         "chance": 1 / len(classes),
         "guidance_scale": demo.preset.guidance_scale,
+        "top_k": demo.preset.top_k,
         "reconstruction": tokenizer,
         "reconstruction_gain_db": tokenizer["psnr"] - tokenizer["psnr_copy_first"],
         "judge": judge,
@@ -104,7 +105,8 @@ def make_page(demo: Demo, results: dict[str, Any]) -> Path:
         ],
         comparison_note=(
             f"Class accuracy: the part of {int(par4x['clips_scored'])} clips, generated with guidance "
-            f"{results['guidance_scale']:g}, that the demo's classifier gives the class asked for; chance is "
+            f"{results['guidance_scale']:g} and top-k {results['top_k']}, that the demo's classifier gives the "
+            "class asked for; chance is "
             f"{results['chance']:.1%}, and it gives {results['judge']['held_out_accuracy']:.0%} of held-out "
             "real clips their class. Times are of the transformer alone, the two generators taking turns; "
             "the ± of FVD is its standard error."
@@ -130,7 +132,7 @@ def go_on(demo: Demo, results: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "16 more clips of a class",
             f"{program} sample --model {out / 'par4x'} --class {name} --num 16 --guidance-scale "
-            f"{results['guidance_scale']:g} --out {out / 'more'}",
+            f"{results['guidance_scale']:g} --top-k {results['top_k']} --out {out / 'more'}",
         ),
         (
             "a video through the tokenizer and back",
