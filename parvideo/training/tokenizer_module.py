@@ -6,7 +6,6 @@ from typing import Any, TypedDict
 
 import lightning
 import torch
-import torch.nn.functional as F
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
@@ -50,6 +49,8 @@ class TokenizerModule(lightning.LightningModule):
             work with manual optimization.)
         l1_weight: weight of the mean absolute error.
         mse_weight: weight of the mean squared error.
+        hard_clips: how much more the batch's badly reconstructed clips count: a clip's weight in L1 and MSE
+            is its MSE to this power, over the batch's mean. 0 counts all alike.
         perceptual: LPIPS with weights the user brings; none without.
         perceptual_weight: its weight.
         perceptual_frames: how many random frames of a clip it looks at.
@@ -71,6 +72,7 @@ class TokenizerModule(lightning.LightningModule):
         clip_gradients: float = 1.0,
         l1_weight: float = 1.0,
         mse_weight: float = 1.0,
+        hard_clips: float = 0.0,
         perceptual: PerceptualLoss | None = None,
         perceptual_weight: float = 0.1,
         perceptual_frames: int = 2,
@@ -89,6 +91,7 @@ class TokenizerModule(lightning.LightningModule):
             ("clip_gradients", clip_gradients),
             ("l1_weight", l1_weight),
             ("mse_weight", mse_weight),
+            ("hard_clips", hard_clips),
             ("perceptual_weight", perceptual_weight),
             ("side_by_side", side_by_side),
         ):
@@ -103,7 +106,7 @@ class TokenizerModule(lightning.LightningModule):
         self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
         self.warmup_steps, self.final_lr, self.max_steps = warmup_steps, final_lr, max_steps
         self.clip_norm = clip_gradients
-        self.l1_weight, self.mse_weight = l1_weight, mse_weight
+        self.l1_weight, self.mse_weight, self.hard_clips = l1_weight, mse_weight, hard_clips
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
         self.perceptual_frames = perceptual_frames
         self.adversary = adversary
@@ -151,13 +154,22 @@ class TokenizerModule(lightning.LightningModule):
         chosen = torch.randperm(frames, generator=generator)[:count].to(clips.device)
         return clips.index_select(2, chosen).transpose(1, 2).flatten(0, 1).unsqueeze(2)
 
+    def pixel_loss(self, reconstructions: Tensor, clips: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What reconstructions ``[B, 3, T, H, W]`` cost for their pixels, and plain ``l1`` and ``mse``."""
+        difference = (reconstructions - clips).flatten(1)
+        l1, mse = difference.abs().mean(dim=1), difference.square().mean(dim=1)  # [B]
+        weights = mse.detach() ** self.hard_clips
+        weights = weights / weights.mean().clamp(min=torch.finfo(weights.dtype).tiny)
+        loss = ((self.l1_weight * l1 + self.mse_weight * mse) * weights).mean()
+        return loss, {"l1": l1.mean(), "mse": mse.mean()}
+
     def _train_tokenizer(
         self, clips: Tensor, optimizer: LightningOptimizer, step: int, generator: torch.Generator
     ) -> Tensor:
         reconstruction = self.tokenizer(clips)
-        l1, mse = F.l1_loss(reconstruction.clips, clips), F.mse_loss(reconstruction.clips, clips)
-        loss = self.l1_weight * l1 + self.mse_weight * mse + reconstruction.aux_loss
-        figures = {"l1": l1, "mse": mse, "aux_loss": reconstruction.aux_loss}
+        error, figures = self.pixel_loss(reconstruction.clips, clips)
+        loss = error + reconstruction.aux_loss
+        figures["aux_loss"] = reconstruction.aux_loss
         if self.perceptual is not None:
             chosen = torch.randint(clips.shape[2], (self.perceptual_frames,), generator=generator)
             distance = self.perceptual(

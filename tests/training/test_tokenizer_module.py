@@ -68,6 +68,24 @@ def trainer(folder: Path, steps: int, **settings: Any) -> lightning.Trainer:
     )
 
 
+def test_hard_clips_count_by_their_error() -> None:
+    clips = torch.zeros(2, 3, 5, 16, 16)
+    made = clips.clone()
+    made[0] += 0.1  # MSE 0.01
+    made[1] += 0.2  # MSE 0.04
+    made.requires_grad_()
+    plain, figures = module(l1_weight=0.0).pixel_loss(made, clips)
+    assert plain.item() == figures["mse"].item() == pytest.approx(0.025)
+    for power, weights in ((1.0, (0.4, 1.6)), (2.0, (2 / 17, 32 / 17))):
+        loss, figures = module(l1_weight=0.0, hard_clips=power).pixel_loss(made, clips)
+        assert figures["mse"].item() == pytest.approx(0.025)  # what is logged is not weighted
+        assert loss.item() == pytest.approx((0.01 * weights[0] + 0.04 * weights[1]) / 2)
+        (gradient,) = torch.autograd.grad(loss, made)  # the weights are constants to it
+        assert gradient[0, 0, 0, 0, 0].item() == pytest.approx(weights[0] * 0.1 / made[0].numel())
+    loss, _ = module(hard_clips=1.0).pixel_loss(clips, clips)
+    assert loss.item() == 0
+
+
 def test_training_lowers_the_loss_and_logs_the_figures(tmp_path: Path) -> None:
     run = trainer(tmp_path, 40, logger=CSVLogger(tmp_path), log_every_n_steps=1, val_check_interval=10)
     run.fit(module(), loader(), loader())
