@@ -105,8 +105,8 @@ def make_page(demo: Demo, results: dict[str, Any]) -> Path:
         ],
         comparison_note=(
             f"Class accuracy: the part of {int(par4x['clips_scored'])} clips, generated with guidance "
-            f"{results['guidance_scale']:g} and top-k {results['top_k']}, that the demo's classifier gives the "
-            "class asked for; chance is "
+            f"{results['guidance_scale']:g} and top-k {results['top_k']}, that the demo's classifier gives "
+            "the class asked for; chance is "
             f"{results['chance']:.1%}, and it gives {results['judge']['held_out_accuracy']:.0%} of held-out "
             "real clips their class. Times are of the transformer alone, the two generators taking turns; "
             "the ± of FVD is its standard error."
