@@ -33,7 +33,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class RunCheckpoints(Checkpoint):
-    """Saves every ``every`` steps and at the last step; the newest ``keep`` stay."""
+    """Saves every ``every`` steps and at the end; the newest ``keep`` stay.
+
+    A checkpoint says that everything up to its step is done. So where validation follows a step, it is saved
+    after it, and the last one after all else: a run killed in between validates, or exports, again.
+    """
 
     def __init__(self, folder: Path, every: int, keep: int = 2) -> None:
         """Describe when and where.
@@ -45,6 +49,7 @@ class RunCheckpoints(Checkpoint):
             raise ValueError(f"every is {every} and keep {keep}; both must be 1 or more")
         self.folder, self.every, self.keep = folder, every, keep
         self._saved_at = 0
+        self._due = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Count from where the run goes on."""
@@ -59,11 +64,25 @@ class RunCheckpoints(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Save if it is time."""
+        """Save if it is time and no validation follows."""
         del pl_module, outputs, batch, batch_idx
         step = trainer.global_step
-        if step // self.every > self._saved_at // self.every or step == trainer.max_steps:
+        self._due = step // self.every > self._saved_at // self.every and step < trainer.max_steps
+        trained = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        interval = trainer.val_check_batch if trainer.enable_validation else None
+        if self._due and (interval is None or trained % interval != 0):
             self._save(trainer)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save if it was time at the step before; the trained weights are back in place."""
+        del pl_module
+        if self._due and not trainer.sanity_checking:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save the end of the run, unless the run was at its end before."""
+        del pl_module
+        self._save(trainer)
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
@@ -77,7 +96,7 @@ class RunCheckpoints(Checkpoint):
             self._save(trainer)
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        step = trainer.global_step
+        step, self._due = trainer.global_step, False
         if step == self._saved_at:
             return
         trainer.save_checkpoint(self.folder / f"step-{step:08d}.ckpt", weights_only=False)
