@@ -25,6 +25,7 @@ def bench(
     tokenizer: str = "base",
     training: bool = False,
     kernels: bool = False,
+    decoders: bool = False,
     out: Path | None = None,
 ) -> None:
     """Time generating with random weights: steps, tokens a second, and the fraction of the machine's limit.
@@ -54,6 +55,8 @@ def bench(
         tokenizer: preset of the tokenizer whose decoding of the tokens is timed; "none" for none.
         training: time a training step as well: the order's mask against a plainly causal one.
         kernels: time the engine's choices as well, each against what it replaced.
+        decoders: time every tokenizer preset decoding a 17x128x128 clip as well, with its peak memory; nbp
+            takes minutes on a CPU.
         out: JSON file to write.
     """
     from parvideo.bench_report import Settings, run
@@ -84,6 +87,10 @@ def bench(
         kernels=kernels,
     )
     report: dict[str, Any] = run(settings, print)
+    if decoders:
+        from parvideo.bench_tokenizer import bench_decoders
+
+        report["decoders"] = bench_decoders(threads, clock, repeats, print)
     if out is not None:
         from parvideo.files import write_json
 
