@@ -1,7 +1,7 @@
 """Training runs of a measured length on clips in memory, and held-out figures: what the studies share."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,15 +134,20 @@ def fit(
     return steps, time.process_time() - began
 
 
-@torch.no_grad()
 def evaluate(
     tokenizer: CausalVideoTokenizer, clips: MemoryClips, label: int | None = None
 ) -> dict[str, float]:
     """Reconstruction figures over the clips, or over those of one class."""
+    return measure(tokenizer, clips.batches(label))
+
+
+@torch.no_grad()
+def measure(tokenizer: CausalVideoTokenizer, batches: Iterable[Tensor]) -> dict[str, float]:
+    """Reconstruction figures over batches of float clips ``[B, 3, T, H, W]``."""
     training = tokenizer.training
     tokenizer.eval()
     quality, usage = ReconstructionQuality(), CodebookUsage(tokenizer.codebook_size)
-    for batch in clips.batches(label):
+    for batch in batches:
         reconstruction = tokenizer(batch)
         quality.update(reconstruction.clips, batch)
         usage.update(reconstruction.ids)

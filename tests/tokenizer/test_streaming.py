@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from parvideo.tokenizer import CausalVideoTokenizer
-from parvideo.tokenizer.layers import StreamCache
+from parvideo.tokenizer.layers import CausalConv3d, StreamCache
 from parvideo.tokenizer.presets import PRESETS
 from parvideo.tokenizer.streaming import decode_stream, encode_stream, split_frames
 
@@ -57,19 +57,31 @@ def test_codes_stream_to_rounding() -> None:
         torch.testing.assert_close(torch.cat(parts, dim=2), tokenizer.encode_codes(x), atol=1e-5, rtol=0)
 
 
-def test_memory_does_not_grow_with_the_stream() -> None:
+@pytest.mark.parametrize("side", ["encoder", "decoder"])
+def test_a_stream_keeps_at_most_two_frames_a_convolution(side: str) -> None:
     tokenizer = build("base")
     cache = StreamCache()
+    # The inputs' sizes of each convolution, seen on one latent frame's worth of stream.
+    frame_bytes: dict[nn.Module, int] = {}
 
-    def held() -> int:
-        return sum(frames.untyped_storage().nbytes() for frames in cache._frames.values())
+    def note(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        x = inputs[0]
+        frame_bytes[layer] = x[:, :, 0].numel() * x.element_size()
 
+    for layer in getattr(tokenizer, side).modules():
+        if isinstance(layer, CausalConv3d):
+            layer.register_forward_hook(note)
+    run = tokenizer.encode_codes if side == "encoder" else tokenizer.decode_codes
+    shape, factor = ((1, 3), 4) if side == "encoder" else ((1, 6), 1)
+    size = 16 if side == "encoder" else 2
     with torch.no_grad():
-        tokenizer.encode_codes(torch.rand(1, 3, 5, 16, 16), cache)
-        after_one = held()
-        for _ in range(3):
-            tokenizer.encode_codes(torch.rand(1, 3, 8, 16, 16), cache)
-    assert held() == after_one
+        run(torch.rand(*shape, 1, size, size), cache)
+        for latent_frames in (1, 3, 2):
+            run(torch.rand(*shape, latent_frames * factor, size, size), cache)
+            kept = list(cache._frames.values())
+            assert max(frames.shape[2] for frames in kept) <= 2
+            # Copies, not views, which would keep the whole chunk.
+            assert sum(frames.untyped_storage().nbytes() for frames in kept) <= 2 * sum(frame_bytes.values())
 
 
 @pytest.mark.parametrize("frames", [[4], [5, 1], [5, 5], [5, 0]])
