@@ -15,7 +15,9 @@ class Adversary(nn.Module):
 
     Args:
         discriminator: the judges.
-        weight: of the adversarial loss once the ramp is over.
+        weight: of the adversarial loss once the ramp is over. At 0.03 its gradient at the decoder's last
+            weights is as large as the pixels' for the tiny preset (docs/tokenizer.md); other losses and
+            sizes want another.
         start: step at which the discriminator begins to train.
         warmup_steps: steps for which it trains alone.
         ramp_steps: steps over which its weight rises.
@@ -29,7 +31,7 @@ class Adversary(nn.Module):
     def __init__(
         self,
         discriminator: ClipDiscriminator,
-        weight: float = 0.1,
+        weight: float = 0.03,
         start: int = 0,
         warmup_steps: int = 1000,
         ramp_steps: int = 1000,
