@@ -39,6 +39,7 @@ SHOWN_FRAMES = (0, 2, 4, 6, 8)
 QUANTIZERS: dict[str, dict[str, Any]] = {
     "FSQ [8,5,5,5]": {"quantizer": "fsq", "levels": [8, 5, 5, 5]},
     "LFQ 10 bits": {"quantizer": "lfq", "lfq_bits": 10},
+    "LFQ 10 bits, annealed": {"quantizer": "lfq", "lfq_bits": 10, "lfq_anneal_steps": 500},
     "VQ-EMA 1000x8": {"quantizer": "vq_ema", "vq_codes": 1000, "vq_dim": 8},
 }
 

@@ -59,6 +59,7 @@ class CausalVideoTokenizer(VideoTokenizer):
         levels: levels of each FSQ channel; the first of a code's digits is the fastest.
         fsq_bound: the form of FSQ's squashing, "nbp" or "vqp".
         lfq_bits: LFQ's bits.
+        lfq_anneal_steps: steps over which the weight of LFQ's entropy loss falls to its value; 0 for none.
         vq_codes: entries of the VQ-EMA codebook.
         vq_dim: channels of one VQ-EMA entry.
         checkpoint_activations: in training, compute each layer's activations again in the backward pass
@@ -83,6 +84,7 @@ class CausalVideoTokenizer(VideoTokenizer):
         levels: Sequence[int] = (8, 8, 8, 5, 5, 5),
         fsq_bound: FSQBound = "nbp",
         lfq_bits: int = 16,
+        lfq_anneal_steps: int = 0,
         vq_codes: int = 8192,
         vq_dim: int = 16,
         checkpoint_activations: bool = False,
@@ -118,6 +120,7 @@ class CausalVideoTokenizer(VideoTokenizer):
             "levels": list(levels),
             "fsq_bound": fsq_bound,
             "lfq_bits": lfq_bits,
+            "lfq_anneal_steps": lfq_anneal_steps,
             "vq_codes": vq_codes,
             "vq_dim": vq_dim,
             "checkpoint_activations": checkpoint_activations,
@@ -125,7 +128,9 @@ class CausalVideoTokenizer(VideoTokenizer):
         self.time_factor = math.prod(time_strides) * patch_frames
         self.space_factor = math.prod(space_strides) * patch_size
         self.checkpoint_activations = checkpoint_activations
-        self.quantizer = build_quantizer(quantizer, levels, fsq_bound, lfq_bits, vq_codes, vq_dim)
+        self.quantizer = build_quantizer(
+            quantizer, levels, fsq_bound, lfq_bits, lfq_anneal_steps, vq_codes, vq_dim
+        )
         strides = list(zip(time_strides, space_strides, strict=True))
         pixel_channels = 3 * patch_frames * patch_size**2
 

@@ -131,15 +131,31 @@ class LFQ(Quantizer):
         bits: channels; the codebook has 2**bits entries.
         entropy_weight: pulls towards sure choices for each code and even use of the codebook.
         commitment_weight: pulls codes to the signs they are rounded to.
+        anneal_steps: training steps over which the entropy's weight falls in a line from ``ANNEAL_FROM``
+            times its value to that value; 0 keeps it constant. The steps are counted in the state dict.
     """
 
-    def __init__(self, bits: int, entropy_weight: float = 0.1, commitment_weight: float = 0.25) -> None:
+    ANNEAL_FROM = 3.0
+    steps: Tensor
+
+    def __init__(
+        self,
+        bits: int,
+        entropy_weight: float = 0.1,
+        commitment_weight: float = 0.25,
+        anneal_steps: int = 0,
+    ) -> None:
         super().__init__()
         if not 1 <= bits <= 24:
             raise ValueError(f"bits must be from 1 to 24, got {bits}")
+        if anneal_steps < 0:
+            raise ValueError(f"anneal_steps must be 0 (no annealing) or more, got {anneal_steps}")
         import vector_quantize_pytorch  # 1.5 s to import, and FSQ needs none of it
 
         self.bits = bits
+        self.entropy_weight, self.anneal_steps = entropy_weight, anneal_steps
+        if anneal_steps:
+            self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.wrapped = vector_quantize_pytorch.LFQ(
             dim=bits,
             codebook_size=2**bits,
@@ -156,6 +172,10 @@ class LFQ(Quantizer):
         return 2**self.bits
 
     def forward(self, codes: Tensor) -> Quantized:
+        if self.training and self.anneal_steps:
+            left = 1 - (self.steps / self.anneal_steps).clamp(max=1)
+            self.wrapped.entropy_loss_weight = self.entropy_weight * (1 + (self.ANNEAL_FROM - 1) * left)
+            self.steps += 1
         with torch.autocast(codes.device.type, enabled=False):
             quantized, ids, aux_loss = self.wrapped(codes.float())
         return Quantized(quantized, ids, aux_loss)
@@ -220,6 +240,7 @@ def build_quantizer(
     levels: Sequence[int],
     fsq_bound: FSQBound,
     lfq_bits: int,
+    lfq_anneal_steps: int,
     vq_codes: int,
     vq_dim: int,
 ) -> Quantizer:
@@ -231,7 +252,7 @@ def build_quantizer(
     if kind == "fsq":
         return FSQ(levels, fsq_bound)
     if kind == "lfq":
-        return LFQ(lfq_bits)
+        return LFQ(lfq_bits, anneal_steps=lfq_anneal_steps)
     if kind == "vq_ema":
         return VectorQuantizerEMA(vq_codes, vq_dim)
     raise ValueError(f"quantizer must be 'fsq', 'lfq' or 'vq_ema', got {kind!r}")

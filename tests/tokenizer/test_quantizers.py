@@ -121,9 +121,29 @@ def test_lfq_ids_are_the_signs() -> None:
     assert torch.equal(quantizer(z).codes, z.sign())
 
 
+def test_lfq_entropy_weight_falls_over_the_training_steps_and_is_resumed() -> None:
+    quantizer = LFQ(4, anneal_steps=4)
+    codes = torch.randn(1, 4, 1, 2, 2)
+    weights = []
+    for _ in range(6):
+        quantizer(codes)
+        weights.append(float(quantizer.wrapped.entropy_loss_weight))
+    assert weights == pytest.approx([0.3, 0.25, 0.2, 0.15, 0.1, 0.1])
+    early, later = LFQ(4, anneal_steps=4), LFQ(4, anneal_steps=4)
+    for _ in range(2):
+        early(codes)
+    later.load_state_dict(early.state_dict())
+    early.eval()(codes)  # validation is no step
+    for resumed in (early.train(), later):
+        resumed(codes)
+        assert float(resumed.wrapped.entropy_loss_weight) == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="anneal_steps must be 0"):
+        LFQ(4, anneal_steps=-1)
+
+
 def test_unknown_quantizer() -> None:
     with pytest.raises(ValueError, match="quantizer must be 'fsq', 'lfq' or 'vq_ema', got 'rvq'"):
-        build_quantizer("rvq", [8], "nbp", 1, 2, 1)  # type: ignore[arg-type]
+        build_quantizer("rvq", [8], "nbp", 1, 0, 2, 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="bits must be from 1 to 24, got 0"):
         LFQ(0)
     with pytest.raises(ValueError, match="codes must be 2 or more"):
