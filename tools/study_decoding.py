@@ -11,7 +11,7 @@ FORMS = [
     DecodeForm(bf16=True),
     DecodeForm(bf16=True, channels_last=True),
     DecodeForm(compiled=True),
-    DecodeForm(compiled=True, channels_last=True),
+    DecodeForm(bf16=True, channels_last=True, compiled=True),
 ]
 
 

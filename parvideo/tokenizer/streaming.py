@@ -55,7 +55,7 @@ def decode_stream(tokenizer: CausalVideoTokenizer, chunks: Iterable[Tensor]) -> 
     for chunk in chunks:
         tokenizer.check_tokens(chunk)
         codes = tokenizer.quantizer.ids_to_codes(chunk)
-        yield tokenizer.decode_codes(codes, cache).clamp(-1.0, 1.0)
+        yield tokenizer.decode_codes(codes, cache).float().clamp(-1.0, 1.0)
 
 
 def split_frames(clips: Tensor, time_factor: int, latent_frames: int) -> Iterator[Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from parvideo.tokenizer import TOKENIZERS, CausalVideoTokenizer
 from parvideo.tokenizer.presets import PRESETS
+from parvideo.tokenizer.streaming import decode_stream
 
 # The presets' own architectures; base and nbp narrower and one block a level, so that they run in a test.
 SLIM: dict[str, dict[str, Any]] = {
@@ -185,14 +186,25 @@ def test_channels_last_gives_the_same_ids() -> None:
     torch.testing.assert_close(last(x).clips, plain(x).clips, atol=1e-4, rtol=1e-4)
 
 
-def test_bf16_decoding_is_close() -> None:
-    tokenizer = build("tiny").eval()
-    ids = torch.randint(1000, (1, 2, 8, 8))
+@pytest.mark.parametrize("name", NAMES)
+def test_bf16_decoding_is_close_and_leaves_tokens_alone(name: str) -> None:
+    exact = build(name).eval()
+    rough = CausalVideoTokenizer(**exact.config).eval()
+    rough.load_state_dict(exact.state_dict())
+    rough.decode_in_bf16()
+    x = clips(5)
     with torch.no_grad():
-        exact = tokenizer.decode(ids)
+        ids = exact.encode(x)
+        assert torch.equal(rough.encode(x), ids)
+        whole, lossy = exact.decode(ids), rough.decode(ids)
+        assert lossy.dtype == torch.float32
+        error = (lossy - whole).abs().mean() / whole.abs().mean()
+        assert 0 < error < 0.03
+        streamed = torch.cat(list(decode_stream(rough, ids.split(1, dim=1))), dim=2)
+        assert (streamed - lossy).abs().mean() / whole.abs().mean() < 0.03
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            rough = tokenizer.decode(ids)
-    assert (rough.float() - exact).abs().mean() < 0.02
+            autocast = exact.decode(ids)
+        assert (autocast - whole).abs().mean() / whole.abs().mean() < 0.03
 
 
 @pytest.mark.slow
