@@ -1,9 +1,12 @@
 """Checkpoints: everything a run needs to go on, written in one step, and the newest sound one found again."""
 
 import pickle
+import signal
+import threading
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning
@@ -24,12 +27,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and moves it there whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path`` in one step."""
+        """Write ``checkpoint`` to ``path`` in one step.
+
+        Raises:
+            OSError: if the disk does not take it; what was at ``path`` stays.
+        """
         if storage_options is not None:
             raise ValueError("storage_options are for remote files; checkpoints are local")
-        # Through Python's own file, which says what went wrong with the disk.
-        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
-            torch.save(checkpoint, file)
+        try:
+            # Through Python's own file, which says what went wrong with the disk.
+            with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+        except RuntimeError as error:
+            cause = error.__context__
+            if not isinstance(cause, OSError):
+                raise
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
 
 
 class RunCheckpoints(Checkpoint):
@@ -49,12 +62,34 @@ class RunCheckpoints(Checkpoint):
             raise ValueError(f"every is {every} and keep {keep}; both must be 1 or more")
         self.folder, self.every, self.keep = folder, every, keep
         self._saved_at = 0
-        self._due = False
+        self._due = self._told = self._stopping = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Count from where the run goes on."""
+        """Count from where the run goes on, and listen for SIGTERM.
+
+        In place of Lightning's handler, which talks to the other processes from within the handler and can
+        wait for ever. Lightning puts the handlers from before the run back.
+        """
         del pl_module
         self._saved_at = trainer.global_step
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._hear)
+
+    def _hear(self, signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        self._told = True
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop, if the run was told to at the step before: that step is saved and logged.
+
+        Raises:
+            SIGTERMException: if any process was sent SIGTERM.
+        """
+        del trainer, pl_module, batch, batch_idx
+        if self._stopping:
+            raise SIGTERMException
 
     def on_train_batch_end(
         self,
@@ -64,11 +99,15 @@ class RunCheckpoints(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Save if it is time and no validation follows."""
+        """Save if it is time, or the run is to stop, and no validation follows."""
         del pl_module, outputs, batch, batch_idx
-        step = trainer.global_step
-        self._due = step // self.every > self._saved_at // self.every and step < trainer.max_steps
         trained = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        if trained % trainer.accumulate_grad_batches:
+            return
+        step = trainer.global_step
+        self._stopping = trainer.strategy.reduce_boolean_decision(self._told, all=False)
+        due = self._stopping or step // self.every > self._saved_at // self.every
+        self._due = due and step < trainer.max_steps
         interval = trainer.val_check_batch if trainer.enable_validation else None
         if self._due and (interval is None or trained % interval != 0):
             self._save(trainer)
@@ -84,26 +123,14 @@ class RunCheckpoints(Checkpoint):
         del pl_module
         self._save(trainer)
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
-        """Save when told to stop (SIGTERM), if the run stands between two optimizer steps."""
-        del pl_module
-        done = trainer.fit_loop.epoch_loop.batch_progress.total.completed
-        # In validation the averaged weights are in place of the trained ones.
-        between = trainer.training and done % trainer.accumulate_grad_batches == 0
-        if isinstance(exception, SIGTERMException) and between:
-            self._save(trainer)
-
     def _save(self, trainer: lightning.Trainer) -> None:
         step, self._due = trainer.global_step, False
-        if step == self._saved_at:
-            return
-        trainer.save_checkpoint(self.folder / f"step-{step:08d}.ckpt", weights_only=False)
-        self._saved_at = step
-        if trainer.is_global_zero:
-            for old in list_checkpoints(self.folder)[self.keep :]:
-                old.unlink()
+        if step != self._saved_at:
+            trainer.save_checkpoint(self.folder / f"step-{step:08d}.ckpt", weights_only=False)
+            self._saved_at = step
+            if trainer.is_global_zero:
+                for old in list_checkpoints(self.folder)[self.keep :]:
+                    old.unlink()
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

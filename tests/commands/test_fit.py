@@ -1,20 +1,27 @@
 """Training from the command line: resumed equals uninterrupted, to the last bit."""
 
+import errno
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from safetensors.torch import load_file
 
 from parvideo.cli import main
-from parvideo.commands.fit import fit
+from parvideo.commands.fit import FitCLI, fit
 from parvideo.datasets import TokenPlan, TokenWriter
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained import TOKENIZER, fingerprint, load_tokenizer, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.training.callbacks import StepSeed
-from parvideo.training.checkpoints import FOLDER
+from parvideo.training.checkpoints import FOLDER, find_checkpoint
+from parvideo.training.logs import read_metrics
 
 TINY_TOKENIZER = {
     "channels": 4,
@@ -176,3 +183,85 @@ def test_interruption_says_how_to_go_on(
 def test_the_model_folder_holds_the_tokenizer(tokens: Path, whole: Path) -> None:
     assert fingerprint(whole / "model" / TOKENIZER) == fingerprint(tokens / TOKENIZER)
     assert load_tokenizer(whole).codebook_size == 9
+
+
+def test_sigterm_saves_the_step_and_stops(
+    tokens: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = StepSeed.on_train_batch_start
+
+    def on_train_batch_start(self, trainer, pl_module, data, batch_idx):  # type: ignore[no-untyped-def]
+        if trainer.global_step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(self, trainer, pl_module, data, batch_idx)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(StepSeed, "on_train_batch_start", on_train_batch_start)
+        with pytest.raises(SystemExit) as stopped:
+            fit(arguments(tokens, tmp_path))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert find_checkpoint(tmp_path) == tmp_path / FOLDER / "step-00000005.ckpt"
+    fit(arguments(tokens, tmp_path))
+    expected, got = last_checkpoint(whole)["state_dict"], last_checkpoint(tmp_path)["state_dict"]
+    assert all(torch.equal(value, got[name]) for name, value in expected.items())
+    assert read_metrics(tmp_path)["train/loss"] == read_metrics(whole)["train/loss"]
+
+
+def test_slurm_requeues_without_saving_in_the_middle_of_a_step(
+    tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"NTASKS": "1", "JOB_NAME": "train", "JOB_ID": "7", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    words = [
+        word.replace("-steps", "_steps").replace("-every", "_every") for word in arguments(tokens, tmp_path)
+    ]
+    environment = FitCLI(words).trainer._accelerator_connector.cluster_environment
+    assert isinstance(environment, SLURMEnvironment)
+    assert not environment.auto_requeue
+
+
+def test_a_full_disk_is_named_and_the_old_checkpoint_stays_good(
+    tokens: Path,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save = torch.save
+
+    def full(checkpoint: dict[str, Any], file: Any) -> None:
+        if checkpoint["global_step"] > 2:
+            file.write(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device", file.name)
+        save(checkpoint, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        assert main(["fit", *arguments(tokens, tmp_path)]) == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["step-00000002.ckpt"]
+    fit(arguments(tokens, tmp_path))
+    expected, got = last_checkpoint(whole)["state_dict"], last_checkpoint(tmp_path)["state_dict"]
+    assert all(torch.equal(value, got[name]) for name, value in expected.items())
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_really_full(tokens: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk takes rights that are not here")
+    try:
+        more = ["--trainer.logger=false", "--trainer.val_check_interval=100"]
+        for width in (16, 16, 128):  # the last needs more room than there is
+            out = disk / f"run-{width}"
+            status = main(["fit", *arguments(tokens, out), *more, f"--model.dim={width}"])
+            assert status == (0 if width == 16 else 2), capsys.readouterr().err
+        assert "the disk is full" in capsys.readouterr().err
+        assert find_checkpoint(disk / "run-16") is not None
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
