@@ -7,9 +7,9 @@ from pathlib import Path
 # on a machine that others share.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import hypothesis  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import hypothesis
+import pytest
+import torch
 
 # A deadline is a time asserted; derandomized examples make a red test red for everyone.
 hypothesis.settings.register_profile("parvideo", deadline=None, derandomize=True)
