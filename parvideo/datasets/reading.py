@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+
+from parvideo.datasets.images import is_image, probe_image, read_image
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -78,6 +81,8 @@ def probe(path: Path) -> VideoInfo:
     """
     from av.error import FFmpegError
 
+    if is_image(path):
+        return _probe_image(path)
     try:
         with _open(path) as container:
             stream = _video_stream(path, container)
@@ -129,6 +134,8 @@ def read_frames(
         raise ValueError(f"indices are {list(indices)[:5]}; they must be frame numbers from 0, at least one")
     if num_threads < 1:
         raise ValueError(f"num_threads is {num_threads}; it must be 1 or more")
+    if is_image(path):
+        return _read_image(path, indices)
     if backend == "pyav":
         return _read_pyav(path, indices, num_threads)
     info = info or probe(path)
@@ -142,6 +149,23 @@ def read_frames(
         return _read_decord(path, indices, num_threads)
     except UnreadableVideoError:
         return _read_pyav(path, indices, num_threads)  # whatever stops PyAV too is reported
+
+
+def _probe_image(path: Path) -> VideoInfo:
+    try:
+        height, width, coding, mode = probe_image(path)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableVideoError(path, f"cannot be opened as an image ({error})") from error
+    return VideoInfo(1, 1.0, height, width, "image", coding, mode, seekable=True)
+
+
+def _read_image(path: Path, indices: Sequence[int]) -> Tensor:
+    if max(indices) > 0:
+        raise UnreadableVideoError(path, f"is an image, of one frame; frame {max(indices)} was asked for")
+    try:
+        return read_image(path).expand(len(indices), -1, -1, -1)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnreadableVideoError(path, f"cannot be decoded as an image ({error})") from error
 
 
 def _seekable(packets: "Sequence[Packet[VideoStream]]") -> bool:

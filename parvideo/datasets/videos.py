@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from parvideo.datasets.images import is_image
+
 Split = Literal["train", "test", "all"]
 Layout = Literal["ucf101", "class folders"]
 
@@ -63,6 +65,7 @@ def load_videos(
     *Class folders*, otherwise: a folder for each class, labels by sorted name, either under ``train/`` and
     ``test/`` or directly under ``root``. In the second case every fourth group of a class (the first, fifth,
     ... in sorted order) is its test part, so that groups are never cut; a class of one group is all train.
+    A folder without videos may hold images, as in ImageNet: they are clips of one frame, each its own group.
 
     Args:
         root: the folder of class folders.
@@ -169,7 +172,13 @@ def _class_folders(root: Path) -> list[Path]:
     folders = (
         f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".") and f.name != ANNOTATIONS
     )
-    return sorted(folder for folder in folders if any(is_video(path) for path in folder.iterdir()))
+    return sorted(folder for folder in folders if _media(folder))
+
+
+def _media(folder: Path) -> list[Path]:
+    """The videos in a folder; where there are none, its images, which are clips of one frame."""
+    paths = sorted(folder.iterdir())
+    return [path for path in paths if is_video(path)] or [path for path in paths if is_image(path)]
 
 
 def _record(root: Path, path: Path, label: int) -> VideoRecord:
@@ -180,7 +189,7 @@ def _record(root: Path, path: Path, label: int) -> VideoRecord:
 
 
 def _records(root: Path, folder: Path, label: int) -> list[VideoRecord]:
-    return [_record(root, path, label) for path in sorted(folder.iterdir()) if is_video(path)]
+    return [_record(root, path, label) for path in _media(folder)]
 
 
 def _load_ucf101(root: Path, split: Split, split_index: int, lists: Path, allow_missing: bool) -> VideoList:

@@ -252,7 +252,7 @@ def test_a_full_disk_is_named_and_the_old_checkpoint_stays_good(
 def test_a_disk_that_is_really_full(tokens: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small disk takes rights that are not here")
     try:

@@ -157,11 +157,11 @@ def test_training(folder: Path, tmp_path: Path) -> None:
             f"--out={out}",
         ]
 
-    whole, runs, _ = storm(words, tmp_path, seed=2)
+    whole, runs, kills = storm(words, tmp_path, seed=2)
     last = f"{FOLDER}/step-00000120.ckpt"
     expected = torch.load(whole / last, weights_only=True)
     curves = read_metrics(whole)
-    for run in runs:
+    for run, killed in zip(runs, kills, strict=True):
         got = torch.load(run / last, weights_only=True)
         for part in ("state_dict", "optimizer_states", "lr_schedulers"):
             equal(expected[part], got[part])
@@ -175,7 +175,9 @@ def test_training(folder: Path, tmp_path: Path) -> None:
         assert len(curves["train/loss"]) == 120
         resumed = read_metrics(run)
         for name in ("train/loss", "train/lr", "train/grad_norm", "val/loss"):
-            assert resumed[name] == curves[name], name
+            # Killed between saving a step and logging it, a run lacks that one point.
+            assert set(resumed[name]) <= set(curves[name]), name
+            assert len(curves[name]) - len(resumed[name]) <= killed
         for name in files(whole / "step_losses"):
             rows = [list(csv.reader((place / "step_losses" / name).open())) for place in (whole, run)]
             assert rows[0] == rows[1]

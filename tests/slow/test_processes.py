@@ -154,4 +154,6 @@ def test_a_stopped_run_goes_on_to_the_same_bits(folder: Path, tmp_path: Path, si
     expected, got = final(tmp_path / "whole"), final(tmp_path / "run")
     assert all(torch.equal(value, got[name]) for name, value in expected.items())
     curves = [read_metrics(tmp_path / name)["train/loss"] for name in ("whole", "run")]
-    assert curves[0] == curves[1]
+    # Killed between saving a step and logging it, a run lacks that one point.
+    assert set(curves[1]) <= set(curves[0])
+    assert len(curves[0]) - len(curves[1]) <= (1 if signum == signal.SIGKILL else 0)
