@@ -1,7 +1,7 @@
 """Write a synthetic UCF-101: all 13,320 names of the official layout, as tiny AVI files.
 
-The names of split 1, which the repository holds, are all there are. A few frames of noise are encoded for
-each class; its files are copies, so the set is small and made in a minute, and every reader does all its work.
+The names of split 1, which the repository holds, are all there are. One clip of noise is encoded for
+each class; its files are copies, so the set is small and quickly made, and readers do all their work.
 
     python tools/synthetic_ucf101.py --out /tmp/UCF-101
     parvideo data ucf101 --root /tmp/UCF-101
