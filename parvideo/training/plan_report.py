@@ -209,8 +209,9 @@ def _tokenizer_report(
         f"activations     {_gb(generator_saved)} a clip in float32, {_gb(total_saved)} with the adversary; "
         "half of that or a little more in bf16-mixed",
         "",
-        f"Training in float32, leaving {RESERVED:.0%} of the memory free; time at an MFU of "
-        f"{settings.mfu:g}; at most {data.batch_size} clips a device, for nothing is accumulated here:",
+        f"Memory as in float32, an upper bound, with {RESERVED:.0%} left free; time in bfloat16 at an MFU of "
+        f"{settings.mfu:g};",
+        f"at most {data.batch_size} clips a device, for nothing is accumulated here:",
         f"  {'machine':<22}{'clips a device':<16}{'memory':>9}{'s/step':>9}{'run':>11}",
     ]
     for machine in MACHINES:
