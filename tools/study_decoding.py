@@ -65,7 +65,7 @@ def streams(
         latent_frames: of a chunk.
         threads: of the processor.
     """
-    print("| frames | whole: peak beside weights, MiB | streamed | \n|---|---|---|")
+    print("| frames | whole: peak beside weights, MiB | streamed |\n|---|---|---|")
     for frames in lengths:
         peaks = [
             measure_decode(
