@@ -283,6 +283,8 @@ def test_writing_replaces_the_file_whole(tmp_path: Path) -> None:
 PROBE = """
 <script>
 window.seen = { errors: [], clips: [], orders: [] };
+// Headless virtual time offers few pictures or none; a timer runs on that time and offers them steadily.
+window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 16);
 addEventListener("error", (event) => seen.errors.push(String(event.message || event.type)), true);
 addEventListener("unhandledrejection", (event) => seen.errors.push(String(event.reason)));
 const complain = console.error;
@@ -309,7 +311,7 @@ addEventListener("DOMContentLoaded", () => {
       look();
     }
   };
-  // On a busy machine headless time jumps, and with it the pictures: look until all have moved, or for long.
+  // Look until all have moved, or for long.
   let looks = 0;
   const moved = () => {
     const { clips, orders } = report();
