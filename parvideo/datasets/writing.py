@@ -28,7 +28,9 @@ def write_mp4(path: Path, clip: Tensor, fps: float, crf: int = 16) -> None:
     Raises:
         ValueError: on another form of clip, an fps that is not positive, or another suffix.
     """
-    options = {"crf": str(crf), "preset": "medium", "movflags": "+faststart"}
+    # x264's look-ahead reads memory that nothing wrote: with it the same clip gives other bytes now and then.
+    steady = "mbtree=0:rc-lookahead=0"
+    options = {"crf": str(crf), "preset": "medium", "movflags": "+faststart", "x264-params": steady}
     _write(path, ".mp4", clip, fps, "libx264", options)
 
 

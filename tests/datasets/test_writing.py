@@ -1,5 +1,8 @@
 """Writing: what is written can be read, is whole or absent, and arrays lose nothing."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,25 @@ def test_bad_arguments_are_named_and_leave_nothing(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=word):
             call()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("filling", ["42", "165"])
+def test_an_mp4s_bytes_do_not_depend_on_what_the_memory_held(tmp_path: Path, filling: str) -> None:
+    """glibc fills new memory with a byte given by the environment; elsewhere the test is merely easy."""
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from parvideo.datasets import ToySettings, draw_toy_clip, toy_videos, write_mp4\n"
+        "toy = ToySettings(height=32, width=32, frames=9, fps=8)\n"
+        "for i, video in enumerate(list(toy_videos(toy).values())[::8]):\n"
+        "    write_mp4(Path(sys.argv[1]) / f'{i}.mp4', draw_toy_clip(toy, video), 12.5)\n"
+    )
+    made = []
+    for value in ("0", filling):
+        folder = tmp_path / value
+        folder.mkdir()
+        environment = {**os.environ, "MALLOC_PERTURB_": value}
+        subprocess.run([sys.executable, "-c", program, str(folder)], env=environment, check=True, timeout=120)
+        made.append([path.read_bytes() for path in sorted(folder.iterdir())])
+    assert len(made[0]) == 48
+    assert made[0] == made[1]
