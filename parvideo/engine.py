@@ -374,16 +374,3 @@ class DecodeEngine:
         queries = (turns / math.sqrt(self.head_dim)).expand(-1, self.heads, -1)
         keys = turns.expand(-1, self.kv_heads, -1)
         return torch.cat([queries, keys, torch.ones_like(keys)], dim=1)
-
-
-def generate_fast(
-    transformer: VideoTransformer,
-    labels: Tensor,
-    config: SamplingConfig | None = None,
-    indices: Sequence[int] | None = None,
-    given: Tensor | None = None,
-    stream: int = 0,
-    on_step: StepCallback | None = None,
-) -> Tensor:
-    """`parvideo.sampling.generate` by an engine made for this call; to generate often, keep one."""
-    return DecodeEngine(transformer).generate(labels, config, indices, given, stream, on_step)

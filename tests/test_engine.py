@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from parvideo.engine import DecodeEngine, generate_fast
+from parvideo.engine import DecodeEngine
 from parvideo.engine_draw import block_size, draw_tokens
 from parvideo.engine_linear import DecodeLinear, packing_obstacle
 from parvideo.engine_memory import batch_size_for, decode_bytes
@@ -103,7 +103,9 @@ def test_the_function_takes_what_generate_takes_and_reports_progress() -> None:
     model = make()
     seen: list[tuple[int, int]] = []
     config = SamplingConfig(guidance_scale=2.0, seed=4)
-    fast = generate_fast(model, LABELS, config, indices=[4, 5, 6], on_step=lambda *done: seen.append(done))
+    fast = DecodeEngine(model).generate(
+        LABELS, config, indices=[4, 5, 6], on_step=lambda *done: seen.append(done)
+    )
     assert torch.equal(fast, generate(model, LABELS, config, indices=[4, 5, 6]))
     assert seen == [(step + 1, model.order.steps) for step in range(model.order.steps)]
 
@@ -309,18 +311,18 @@ def test_bad_requests_are_refused() -> None:
     with pytest.raises(ValueError, match=r"dtype must be torch.float32 or torch.bfloat16, got torch.float16"):
         DecodeEngine(model, torch.float16)
     with pytest.raises(ValueError, match=r"labels must lie in 0..3"):
-        generate_fast(model, torch.tensor([9]))
+        DecodeEngine(model).generate(torch.tensor([9]))
     with pytest.raises(ValueError, match="2 sample indices for 3 labels"):
-        generate_fast(model, LABELS, indices=[0, 1])
+        DecodeEngine(model).generate(LABELS, indices=[0, 1])
     with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
-        generate_fast(model, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
+        DecodeEngine(model).generate(LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
     torch.nn.init.constant_(model.head.weight, math.nan)
     with pytest.raises(ValueError, match="NaN"):
-        generate_fast(model, LABELS)
+        DecodeEngine(model).generate(LABELS)
 
 
 def test_the_papers_grid_agrees_too() -> None:
     """A long sequence, where rounding could add up."""
     model = VideoTransformer(raster((5, 8, 8)), 128, CLASSES, 64, 2, 2, ffn_hidden=64).eval()
     config = SamplingConfig(guidance_scale=2.0, seed=1)
-    assert torch.equal(generate_fast(model, LABELS[:1], config), generate(model, LABELS[:1], config))
+    assert torch.equal(DecodeEngine(model).generate(LABELS[:1], config), generate(model, LABELS[:1], config))
