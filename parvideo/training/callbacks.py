@@ -161,7 +161,7 @@ class ModelExport(lightning.Callback):
                 "config": pl_module.transformer.config,
                 "class_names": spec.class_names,
                 "tokenizer": str(spec.tokenizer.absolute()),
-                "extra": spec.clip_form,
+                "extra": pl_module.extra,
             }
         elif isinstance(pl_module, TokenizerModule):
             data = trainer.datamodule  # type: ignore[attr-defined]
@@ -179,7 +179,7 @@ class ModelExport(lightning.Callback):
         if isinstance(module, GeneratorModule):
             spec = module.spec
             save_generator(
-                self.folder, module.transformer, spec.class_names, spec.tokenizer, state, spec.clip_form
+                self.folder, module.transformer, spec.class_names, spec.tokenizer, state, module.extra
             )
         elif isinstance(module, TokenizerModule):
             data = trainer.datamodule  # type: ignore[attr-defined]

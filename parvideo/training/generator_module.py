@@ -1,5 +1,8 @@
 """The Lightning module that trains a generator: a transformer on the tokens of labelled clips."""
 
+import dataclasses
+import random
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import lightning
@@ -7,7 +10,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from parvideo.order import OrderSpec
+from parvideo.order import GenerationOrder, Grid, OrderSpec
 from parvideo.training.data import TokenDataModule, TokenSpec
 from parvideo.training.tokenizer_module import warmup_cosine
 from parvideo.transformer import VideoTransformer, next_token_loss
@@ -45,6 +48,9 @@ class GeneratorModule(lightning.LightningModule):
         warmup_steps: steps over which the learning rate rises from 0.
         final_lr: the learning rate at the end, as a part of ``lr``.
         max_steps: length of the schedule, the trainer's own (`parvideo fit` sets it).
+        more_orders: further orders to train the same weights on; each batch is trained in one order of them
+            all, drawn from the batch's number, and the transformer is told which token each slot predicts.
+            The model then generates in any of them (`VideoPipeline.choose_regions`).
 
     Raises:
         ValueError: if a setting lies outside its range.
@@ -53,6 +59,7 @@ class GeneratorModule(lightning.LightningModule):
     transformer: VideoTransformer
     spec: TokenSpec
     step_losses: Tensor
+    further_losses: Tensor
     validated: Tensor
 
     def __init__(
@@ -75,6 +82,7 @@ class GeneratorModule(lightning.LightningModule):
         warmup_steps: int = 100,
         final_lr: float = 0.0,
         max_steps: int | None = None,
+        more_orders: Sequence[OrderSpec] = (),
     ) -> None:
         super().__init__()
         if lr <= 0:
@@ -83,7 +91,9 @@ class GeneratorModule(lightning.LightningModule):
             raise ValueError(f"label_dropout must be a part from 0 to 1, got {label_dropout}")
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
-        self.order = order
+        self.order_specs = (order, *more_orders)
+        if len(set(self.order_specs)) < len(self.order_specs):
+            raise ValueError(f"more_orders repeats an order: {[str(spec) for spec in more_orders]}")
         self.transformer_settings: dict[str, Any] = {
             "dim": dim,
             "num_layers": num_layers,
@@ -95,6 +105,7 @@ class GeneratorModule(lightning.LightningModule):
             "dropout": dropout,
             "attention_dropout": attention_dropout,
             "gradient_checkpointing": gradient_checkpointing,
+            "target_positions": bool(more_orders),
         }
         self.label_dropout = label_dropout
         self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
@@ -112,17 +123,30 @@ class GeneratorModule(lightning.LightningModule):
     def build(self, spec: TokenSpec) -> None:
         """Build the transformer for tokens of this form."""
         self.spec = spec
-        self.transformer = VideoTransformer(
-            self.order.build(spec.grid),
-            spec.codebook_size,
-            len(spec.class_names),
-            **self.transformer_settings,
-        )
-        self.register_buffer("step_losses", torch.zeros(self.transformer.order.steps), persistent=False)
+        self.orders = [order.build(spec.grid) for order in self.order_specs]
+        self.transformer = self.make_transformer(spec.grid, spec.codebook_size, len(spec.class_names))
+        self.register_buffer("step_losses", torch.zeros(self.orders[0].steps), persistent=False)
+        self.register_buffer("further_losses", torch.zeros(len(self.orders) - 1), persistent=False)
         self.register_buffer("validated", torch.zeros(()), persistent=False)
+
+    def make_transformer(
+        self, grid: Grid, codebook_size: int, num_classes: int, **changes: Any
+    ) -> VideoTransformer:
+        """A new transformer by this module's settings and ``changes`` to them, in the main order."""
+        orders = [spec.build(grid) for spec in self.order_specs]
+        transitions = max(order.num_transitions for order in orders)
+        settings = {**self.transformer_settings, "num_transitions": transitions, **changes}
+        return VideoTransformer(orders[0], codebook_size, num_classes, **settings)
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """What a model folder says of the model beside its configuration."""
+        return {**self.spec.clip_form, "orders": [dataclasses.asdict(spec) for spec in self.order_specs]}
 
     def training_step(self, batch: TokenBatch, batch_index: int) -> Tensor:
         """Cross entropy of all slots, with some labels hidden."""
+        if len(self.orders) > 1:
+            self.transformer.set_order(self._drawn_order())
         labels = batch["label"]
         hidden = torch.rand(labels.shape, device=labels.device) < self.label_dropout
         labels = torch.where(hidden, self.transformer.num_classes, labels)
@@ -133,34 +157,46 @@ class GeneratorModule(lightning.LightningModule):
     def validation_step(self, batch: TokenBatch, batch_index: int) -> None:
         """Collect the loss of each step of the order."""
         losses = self.losses(batch["tokens"], batch["label"])  # [B, N]
-        order = self.transformer.order
-        by_step = torch.stack(
-            [losses[:, slots.start : slots.stop].mean(1).sum() for slots in order.step_slots]
+        self.step_losses += torch.stack(
+            [losses[:, slots.start : slots.stop].mean(1).sum() for slots in self.orders[0].step_slots]
         )
-        self.step_losses += by_step
         self.validated += len(losses)
+        for place, order in enumerate(self.orders[1:]):
+            self.transformer.set_order(order)
+            self.further_losses[place] += self.losses(batch["tokens"], batch["label"]).mean(1).sum()
+        self.transformer.set_order(self.orders[0])
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
+        """Begin to count, in the main order."""
+        self.transformer.set_order(self.orders[0])
         self.step_losses.zero_()
+        self.further_losses.zero_()
         self.validated.zero_()
 
     def on_validation_epoch_end(self) -> None:
-        """Log the held-out loss: over all tokens, and over the one-by-one and the parallel steps."""
+        """Log the held-out loss: over all tokens, over one-by-one and parallel steps, in each order."""
         reduce = self.trainer.strategy.reduce
         self.step_losses = reduce(self.step_losses, reduce_op="sum")
         self.validated = reduce(self.validated, reduce_op="sum")
+        self.further_losses = reduce(self.further_losses, reduce_op="sum") / self.validated
         self.step_losses /= self.validated
-        sizes = torch.tensor([len(slots) for slots in self.transformer.order.step_slots]).to(self.step_losses)
+        sizes = torch.tensor([len(slots) for slots in self.orders[0].step_slots]).to(self.step_losses)
         self.log("val/loss", (self.step_losses * sizes).sum() / sizes.sum())
         for name, chosen in (("single", sizes == 1), ("parallel", sizes > 1)):
             if chosen.any():
                 self.log(f"val/loss_{name}", self.step_losses[chosen].mean())
+        for spec, loss in zip(self.order_specs[1:], self.further_losses, strict=True):
+            self.log(f"val/loss_{'x'.join(map(str, spec.regions))}", loss)
 
     def losses(self, tokens: Tensor, labels: Tensor) -> Tensor:
         """Cross entropy ``[B, N]`` in the order, of tokens ``[B, t, h, w]`` given labels ``[B]``."""
         ordered = self.transformer.order.flatten(tokens)
         return next_token_loss(self.transformer(ordered, labels), ordered, self.transformer.factors)
+
+    def _drawn_order(self) -> GenerationOrder:
+        """The order of this batch: drawn from its number, so the same on all devices and after a resume."""
+        number = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        return random.Random(number).choice(self.orders)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with decay on matrices alone; warm-up, then half a cosine."""

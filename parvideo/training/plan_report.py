@@ -22,7 +22,6 @@ from parvideo.training.plan import (
     fit_machine,
 )
 from parvideo.training.tokenizer_module import TokenizerModule
-from parvideo.transformer import VideoTransformer
 
 
 @dataclass
@@ -100,9 +99,8 @@ def _generator_report(
         clips, found = len(data.train_tokens), f"found in {data.tokens}"
 
     def build(factors: Any) -> TransformerPlan:
-        given = {**module.transformer_settings, "factors": factors}
         with torch.device("meta"):
-            network = VideoTransformer(module.order.build(grid), codes, classes, **given)
+            network = module.make_transformer(grid, codes, classes, factors=factors)
         return TransformerPlan.of(network.config)
 
     own = module.transformer_settings["factors"]
@@ -110,7 +108,7 @@ def _generator_report(
     heads = {"whole" if own is None else _product(own): plan}
     if own is None and settings.factors is not None and math.prod(settings.factors) == codes:
         heads[_product(settings.factors)] = build(settings.factors)
-    steps = len(module.order.build(grid).step_slots)
+    steps = len(module.order_specs[0].build(grid).step_slots)
     lines = [
         f"tokens          {_product(grid)} = {plan.tokens} a clip, {codes} codes, {classes} classes: {found}",
         f"parameters      {plan.parameters:,}",

@@ -138,6 +138,7 @@ class VideoTransformer(nn.Module):
         self.register_buffer("rotary", torch.empty(0), persistent=False)
         self.register_buffer("source", torch.empty(0), persistent=False)
         self.register_buffer("target", torch.empty(0), persistent=False)
+        self._rotaries: dict[GenerationOrder, Tensor] = {}
         self._masks: dict[GenerationOrder, dict[tuple[range, torch.device], AttentionMask]] = {}
         self.order = order
         self.set_order(order)
@@ -171,11 +172,14 @@ class VideoTransformer(nn.Module):
         device = self.head.weight.device
         # Parameters on the meta device are shapes; what an order says is data all the same.
         device = torch.device("cpu") if device.type == "meta" else device
-        config = self.config
-        head_dim = config["dim"] // config["num_heads"]
-        rotary = rotary_table(order, head_dim, config["rope_base"], config["special_positions"])
+        if order not in self._rotaries:
+            config = self.config
+            head_dim = config["dim"] // config["num_heads"]
+            self._rotaries[order] = rotary_table(
+                order, head_dim, config["rope_base"], config["special_positions"]
+            )
         self.order = order
-        self.rotary, self.source = rotary.to(device), order.source.to(device)
+        self.rotary, self.source = self._rotaries[order].to(device), order.source.to(device)
         self.target = order.target_coords.to(device)
         self._first_plain_slot = int((order.source < 0).nonzero().max()) + 1
 
