@@ -13,7 +13,7 @@ from parvideo.training.tokenizer_module import TokenizerModule
 CONFIGS = config_folder()
 # On top of others: what they change has to be put on something.
 OVERLAYS = {"demo/smoke.yaml": "demo/par4x.yaml", "trainer/cpu.yaml": "demo/par4x.yaml"}
-OVERLAYS["trainer/gpus.yaml"] = "generator/ucf101_1x2x2.yaml"
+OVERLAYS |= {f"trainer/{name}.yaml": "generator/ucf101_1x2x2.yaml" for name in ("gpus", "fsdp")}
 OVERLAYS |= {
     f"generator/ablations/{path.name}": "generator/ucf101_1x2x2.yaml"
     for path in (CONFIGS / "generator" / "ablations").glob("*.yaml")

@@ -26,6 +26,7 @@ from parvideo.training.callbacks import (
 from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, RunCheckpoints, find_checkpoint
 from parvideo.training.generator_views import SampleClips, StepLosses
 from parvideo.training.plan_report import PlanSettings, plan_report
+from parvideo.training.sharding import ShardedStrategy, check_strategy
 
 
 def fit(arguments: list[str]) -> None:
@@ -165,6 +166,12 @@ class FitCLI(LightningCLI):
                 TensorBoardLogger(self.out, name="tensorboard", version=""),
             ]
         trainer = self._instantiate_trainer({**config, **kwargs}, callbacks)
+        check_strategy(trainer.strategy)
+        if self.config_init["sample_every"] and isinstance(trainer.strategy, ShardedStrategy):
+            raise ValueError(
+                f"sample_every is {self.config_init['sample_every']}; no process holds a sharded model whole:"
+                " set it to 0 and sample from the run's model folder"
+            )
         if self.config_init["global_batch"] is not None:
             _accumulate(trainer, self.datamodule, self.config_init["global_batch"])
         return trainer

@@ -6,7 +6,6 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -16,6 +15,7 @@ from parvideo.training.checkpoints import DESCRIPTION
 from parvideo.training.data import ClipDataModule
 from parvideo.training.generator_module import GeneratorModule
 from parvideo.training.plan import TransformerPlan
+from parvideo.training.sharding import gather, place_like, plain
 from parvideo.training.tokenizer_module import TokenizerModule
 
 
@@ -62,8 +62,8 @@ class StepSeed(lightning.Callback):
 class WeightAverage(lightning.Callback):
     """Keeps an exponential moving average of the trained weights; it is what is validated and exported.
 
-    Early on the average is shorter, ``min(decay, (1 + n) / (10 + n))`` at step n, so that it does not hold
-    on to the random start.
+    It is kept in float32 at least, and, where the weights are sharded, in the same shards. Early on it is
+    shorter, ``min(decay, (1 + n) / (10 + n))`` at step n, so that it does not hold on to the random start.
     """
 
     def __init__(self, decay: float) -> None:
@@ -78,14 +78,15 @@ class WeightAverage(lightning.Callback):
         self.average: dict[str, Tensor] = {}
         self._own: dict[str, Tensor] = {}
         self._last_step = 0
+        self._keeps = True
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Begin with the initial weights, unless a checkpoint brought an average."""
         weights = trained_network(pl_module).state_dict()
         if not self.average:
-            self.average = {name: value.detach().clone() for name, value in weights.items()}
-        self.average = {name: value.to(weights[name].device) for name, value in self.average.items()}
-        self._last_step = trainer.global_step
+            self.average = {name: _accumulator(value) for name, value in weights.items()}
+        self.average = {name: place_like(value, weights[name]) for name, value in self.average.items()}
+        self._last_step, self._keeps = trainer.global_step, trainer.is_global_zero
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -126,8 +127,8 @@ class WeightAverage(lightning.Callback):
             self._own = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The average, for the checkpoint."""
-        return {"average": self.average}
+        """The average, whole, for the checkpoint; where weights are sharded, all processes must call it."""
+        return {"average": gather(self.average, keep=self._keeps)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the average from a checkpoint."""
@@ -173,9 +174,15 @@ class ModelExport(lightning.Callback):
             }
         checkpoint[DESCRIPTION] = description
 
-    @rank_zero_only
     def _export(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        state = self.average.average if self.average is not None else None
+        kept = self.average.average if self.average is not None else trained_network(module).state_dict()
+        state = gather(kept, keep=trainer.is_global_zero)
+        if trainer.is_global_zero:
+            self._write(trainer, module, state)
+
+    def _write(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, state: dict[str, Tensor]
+    ) -> None:
         if isinstance(module, GeneratorModule):
             spec = module.spec
             save_generator(
@@ -185,8 +192,6 @@ class ModelExport(lightning.Callback):
             data = trainer.datamodule  # type: ignore[attr-defined]
             form = data.clip_form if isinstance(data, ClipDataModule) else None
             save_tokenizer(self.folder, module.tokenizer, state, form)
-        else:
-            trained_network(module)
 
 
 class Throughput(lightning.Callback):
@@ -228,7 +233,7 @@ class Throughput(lightning.Callback):
                 for parameter in group["params"]
                 if parameter.grad is not None
             ]
-            pl_module.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
+            pl_module.log("train/grad_norm", plain(torch.nn.utils.get_total_norm(gradients)))
 
     def on_train_batch_end(
         self,
@@ -303,3 +308,9 @@ class StepProgress(lightning.pytorch.callbacks.ProgressBar):
         del trainer, pl_module, exception
         if self._bar is not None:
             self._bar.close()
+
+
+def _accumulator(value: Tensor) -> Tensor:
+    """A copy with room for small changes: float32 where the weights have less."""
+    value = value.detach().clone()
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
