@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -11,13 +12,20 @@ from torch import Tensor
 
 from parvideo.clips import to_float, to_uint8
 from parvideo.engine import DecodeEngine
+from parvideo.order import Grid, OrderSpec
+from parvideo.pipeline_orders import name_order, read_orders
 from parvideo.pretrained import load_class_names, load_extra, load_tokenizer, load_transformer
 from parvideo.sampling import SamplingConfig, StepCallback, extend, generate
-from parvideo.tokenizer import VideoTokenizer
+from parvideo.tokenizer import CausalVideoTokenizer, VideoTokenizer
+from parvideo.tokenizer.streaming import decode_stream
 from parvideo.transformer import VideoTransformer
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) over all batches."""
+
+DECODE_PIXELS = {"cpu": 1 << 19, "cuda": 1 << 21}
+"""Pixels decoded at a time, of all clips and frames together; a clip of 17x128x128 has 278528. By shapes
+alone, so that the same tokens give the same clips whatever memory is free."""
 
 
 class VideoPipeline:
@@ -29,6 +37,7 @@ class VideoPipeline:
         transformer: VideoTransformer,
         class_names: Sequence[str],
         fps: float | None = None,
+        orders: Sequence[OrderSpec] = (),
     ) -> None:
         """Put the parts together.
 
@@ -37,9 +46,11 @@ class VideoPipeline:
             transformer: generates them.
             class_names: in label order.
             fps: frames a second of the clips it was trained on, if known.
+            orders: that the transformer was trained in, for `choose_regions`; if none, only its own is known.
 
         Raises:
-            ValueError: if the codebooks or the number of classes do not agree.
+            ValueError: if the codebooks or the number of classes do not agree, or an order does not fit the
+                transformer.
         """
         if tokenizer.codebook_size != transformer.codebook_size:
             raise ValueError(
@@ -54,6 +65,14 @@ class VideoPipeline:
         self.class_names = list(class_names)
         self._engine: DecodeEngine | None = None
         self.fps = fps
+        grid = transformer.order.grid
+        self.clip_shape = clip_shape(tokenizer, grid)
+        self._orders = {spec.regions: spec.build(grid) for spec in reversed(orders)}  # of equals the first
+        for regions, order in self._orders.items():
+            if order.num_transitions > transformer.transition_embedding.num_embeddings:
+                raise ValueError(
+                    f"orders has regions {regions}, too many for this transformer's transition tokens"
+                )
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: str | torch.device = "cpu") -> Self:
@@ -65,8 +84,24 @@ class VideoPipeline:
         """
         folder = Path(folder)
         transformer = load_transformer(folder, device)
-        fps = load_extra(folder).get("fps")
-        return cls(load_tokenizer(folder, device), transformer, load_class_names(folder), fps)
+        extra = load_extra(folder)
+        orders = read_orders(folder)
+        tokenizer, names = load_tokenizer(folder, device), load_class_names(folder)
+        return cls(tokenizer, transformer, names, extra.get("fps"), orders)
+
+    def choose_regions(self, regions: Grid) -> None:
+        """Generate from now on in the trained order of these regions (rt, rh, rw).
+
+        Raises:
+            ValueError: if the model was not trained in such an order; the message names those it was.
+        """
+        if not self._orders:
+            own = self.transformer.order
+            self._orders = {spec.regions: own for spec in name_order(own)}
+        if regions not in self._orders:
+            known = " and ".join(map(str, reversed(self._orders))) or "an order that has no regions"
+            raise ValueError(f"regions is {regions}; this model was trained for {known}")
+        self.transformer.set_order(self._orders[regions])
 
     def resolve_class(self, name: str | int) -> int:
         """The label of a class given by name (case does not matter) or by index, as text or number.
@@ -188,38 +223,101 @@ class VideoPipeline:
         Raises:
             ValueError: if the frames do not fit the tokenizer or the model, or a class is unknown.
         """
-        length = self.transformer.order.grid[0]
-        goal = length if latent_frames is None else latent_frames
         labels = self._labels(classes, 1)
         if len(clips) != len(labels):
             raise ValueError(f"got {len(clips)} clips and {len(labels)} classes; give each clip its class")
-        config = dataclasses.replace(config or SamplingConfig(), seed=seed)
-        tokens = self.tokenizer.encode(to_float(clips.to(labels.device)))
-        if goal <= tokens.shape[1]:
+        given = self.tokenizer.encode(to_float(clips.to(labels.device)))
+        return self.decode(self.extend_tokens(labels, given, latent_frames, overlap, seed, config))
+
+    def extend_tokens(
+        self,
+        labels: Tensor,
+        given: Tensor | None = None,
+        latent_frames: int | None = None,
+        overlap: int = 1,
+        seed: int = 0,
+        config: SamplingConfig | None = None,
+        indices: Sequence[int] | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Generate one batch of token grids of any length, from given first latent frames or from nothing.
+
+        Args:
+            labels: int64 ``[B]``.
+            given: the first latent frames, int64 ``[B, k, h, w]``, if any.
+            latent_frames: length of the result; the trained length t if not given.
+            overlap: latent frames that each window beyond the trained length takes over.
+            seed: of the random numbers; takes the place of the config's.
+            config: how to sample.
+            indices: number of each clip, which with the seed keys its random numbers; 0..B-1 if not given.
+            progress: called after each step of each window.
+
+        Returns:
+            int64 ``[B, latent_frames, h, w]``.
+
+        Raises:
+            ValueError: if no latent frame would be generated, or the overlap does not fit the window.
+        """
+        length = self.transformer.order.grid[0]
+        goal = length if latent_frames is None else latent_frames
+        there = 0 if given is None else given.shape[1]
+        if goal <= there:
             raise ValueError(
-                f"latent_frames must be more than the {tokens.shape[1]} that the clips have, got {goal}"
+                f"latent_frames must be more than the {there} that the clips have, got {goal}"
+                if there
+                else f"latent_frames must be 1 or more, got {goal}"
             )
-        indices = range(len(labels))
-        if tokens.shape[1] < length:
-            tokens = self._generate(labels, config, indices, tokens)[:, :goal]
+        if goal > length and not 1 <= overlap < length:
+            raise ValueError(
+                f"overlap must lie in 1..{length - 1} for a window of {length} latent frames, got {overlap}"
+            )
+        config = dataclasses.replace(config or SamplingConfig(), seed=seed)
+        indices = range(len(labels)) if indices is None else indices
+        windows = (there < length) + max(0, -(-(goal - max(there, length)) // max(1, length - overlap)))
+        done = 0
+
+        def window(
+            labels: Tensor,
+            config: SamplingConfig,
+            indices: Sequence[int],
+            given: Tensor | None,
+            stream: int = 0,
+        ) -> Tensor:
+            nonlocal done
+            on_step = _overall(progress, done, windows) if progress else None
+            done += 1
+            return self._generate(labels, config, indices, given, stream, on_step)
+
+        tokens = window(labels, config, indices, given)[:, :goal] if there < length else given
+        assert tokens is not None
         if tokens.shape[1] < goal:
-            tokens = extend(
-                self.transformer,
-                tokens,
-                labels,
-                goal - tokens.shape[1],
-                overlap,
-                config,
-                window=self._generate,
-            )
-        return self.decode(tokens)
+            missing = goal - tokens.shape[1]
+            tokens = extend(self.transformer, tokens, labels, missing, overlap, config, indices, window)
+        return tokens
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor, batch_size: int = 16) -> Tensor:
-        """Decode token grids int64 ``[B, t, h, w]`` to clips uint8 ``[B, T, H, W, 3]``."""
-        return torch.cat(
-            [to_uint8(self.tokenizer.decode(part)).cpu() for part in tokens.split(batch_size)], dim=0
-        )
+        """Decode token grids int64 ``[B, t, h, w]`` to clips uint8 ``[B, T, H, W, 3]``, on the CPU.
+
+        It works on at most `DECODE_PIXELS` at a time, however many and long the clips are: on fewer clips
+        than ``batch_size``, and on one larger clip a few latent frames after the other where the tokenizer is
+        causal.
+        """
+        frames, height, width = self.clip_shape
+        most = DECODE_PIXELS["cpu" if tokens.device.type == "cpu" else "cuda"]
+        per_latent_frame = math.ceil(frames * height * width / self.transformer.order.grid[0])
+        at_once = max(1, most // per_latent_frame)  # latent frames, of all clips together
+        if tokens.shape[1] > at_once and isinstance(self.tokenizer, CausalVideoTokenizer):
+            clips = [self._decode_stream(clip, at_once) for clip in tokens.split(1)]
+        else:
+            parts = tokens.split(max(1, min(batch_size, at_once // tokens.shape[1])))
+            clips = [to_uint8(self.tokenizer.decode(part)).cpu() for part in parts]
+        return clips[0] if len(clips) == 1 else torch.cat(clips)
+
+    def _decode_stream(self, tokens: Tensor, latent_frames: int) -> Tensor:
+        assert isinstance(self.tokenizer, CausalVideoTokenizer)
+        chunks = decode_stream(self.tokenizer, tokens.split(latent_frames, dim=1))
+        return torch.cat([to_uint8(chunk).cpu() for chunk in chunks], dim=1)
 
     def _generate(
         self,
@@ -255,3 +353,27 @@ def _batches(count: int, size: int) -> Iterator[range]:
 
 def _overall(progress: Progress, batch: int, batches: int) -> Progress:
     return lambda done, steps: progress(batch * steps + done, batches * steps)
+
+
+def clip_shape(tokenizer: VideoTokenizer, grid: Grid) -> tuple[int, int, int]:
+    """The shortest clip (T, H, W) that a tokenizer encodes to a latent grid (t, h, w).
+
+    Raises:
+        ValueError: if there is none of up to 64 pixels and frames a cell.
+    """
+
+    def encodes(frames: int, height: int, width: int, wanted: Grid) -> bool:
+        try:
+            return tokenizer.latent_grid((frames, height, width)) == wanted
+        except ValueError:  # which is its answer to a shape that it cannot encode
+            return False
+
+    t, h, w = grid
+    for factor in range(1, 65):
+        if encodes(1, h * factor, w * factor, (1, h, w)):
+            for frames in range(1, t * 64 + 1):
+                if encodes(frames, h * factor, w * factor, grid):
+                    return frames, h * factor, w * factor
+    raise ValueError(
+        f"the tokenizer encodes no clip to the transformer's grid {grid}; they do not belong together"
+    )
