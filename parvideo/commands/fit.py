@@ -1,6 +1,7 @@
 """`parvideo fit`: train a tokenizer or a generator from LightningCLI configs; a run resumes by itself."""
 
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -11,7 +12,6 @@ import lightning
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -25,8 +25,10 @@ from parvideo.training.callbacks import (
 )
 from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, RunCheckpoints, find_checkpoint
 from parvideo.training.generator_views import SampleClips, StepLosses
+from parvideo.training.logs import RunBoard, RunLog
 from parvideo.training.plan_report import PlanSettings, plan_report
 from parvideo.training.sharding import ShardedStrategy, check_strategy
+from parvideo.training.slurm import requeue_job
 
 
 def fit(arguments: list[str]) -> None:
@@ -144,6 +146,14 @@ class FitCLI(LightningCLI):
             raise ValueError(
                 f"trainer.max_steps is {config['max_steps']}; state a run's length in steps, 1 or more"
             )
+        kwargs["plugins"] = [*(config["plugins"] or []), AtomicCheckpointIO()]
+        stop_signals = [signal.SIGTERM]
+        if SLURMEnvironment.detect():
+            # Lightning's own requeueing saves in the middle of a step; ours saves between two.
+            environment = SLURMEnvironment(auto_requeue=False)
+            kwargs["plugins"].append(environment)
+            assert environment.requeue_signal is not None
+            stop_signals.append(environment.requeue_signal)
         decay = self.config_init["ema_decay"]
         average = WeightAverage(decay) if decay is not None else None
         callbacks: list[Callback] = [StepSeed(int(self.config["seed_everything"]))]
@@ -155,16 +165,11 @@ class FitCLI(LightningCLI):
         callbacks += [StepProgress(f"training {self.out.name}")]
         if not config["fast_dev_run"]:
             callbacks += [ModelExport(self.out / "model", average)]
-            callbacks += [RunCheckpoints(self.out / FOLDER, self.config_init["checkpoint_every"])]
-        kwargs["plugins"] = [*(config["plugins"] or []), AtomicCheckpointIO()]
-        if SLURMEnvironment.detect():
-            # Lightning's own requeueing saves in the middle of a step; ours saves between two (on SIGTERM).
-            kwargs["plugins"].append(SLURMEnvironment(auto_requeue=False))
+            every = self.config_init["checkpoint_every"]
+            self.checkpoints = RunCheckpoints(self.out / FOLDER, every, stop_signals=stop_signals)
+            callbacks += [self.checkpoints]
         if config["logger"] is False and not config["fast_dev_run"]:
-            kwargs["logger"] = [
-                CSVLogger(self.out, name="logs", flush_logs_every_n_steps=1),
-                TensorBoardLogger(self.out, name="tensorboard", version=""),
-            ]
+            kwargs["logger"] = [RunLog(self.out), RunBoard(self.out)]
         trainer = self._instantiate_trainer({**config, **kwargs}, callbacks)
         check_strategy(trainer.strategy)
         if self.config_init["sample_every"] and isinstance(trainer.strategy, ShardedStrategy):
@@ -190,14 +195,22 @@ class FitCLI(LightningCLI):
                     self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True
                 )
             except SIGTERMException:
-                print(f"{self.out}: stopped by SIGTERM at step {self.trainer.global_step}", file=sys.stderr)
-                raise SystemExit(128 + signal.SIGTERM) from None
+                raise SystemExit(self._stopped()) from None
             except SystemExit:
                 # Lightning turns Ctrl-C into an exit and leaves SIGINT ignored.
                 if self.trainer.state.status != TrainerStatus.INTERRUPTED:
                     raise
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 raise KeyboardInterrupt from None
+
+    def _stopped(self) -> int:
+        """Say, and tell SLURM, that the run was stopped by a signal and is saved; the exit status."""
+        by = self.checkpoints.stopped_by or signal.SIGTERM
+        if self.trainer.is_global_zero:
+            print(f"{self.out}: stopped by {by.name} at step {self.trainer.global_step}", file=sys.stderr)
+            if by != signal.SIGTERM:
+                print(f"{self.out}: requeued job {requeue_job(os.environ)}", file=sys.stderr)
+        return 128 + by
 
     def _checkpoint(self) -> Path | None:
         resume = self.config_init["resume"]
@@ -257,5 +270,6 @@ def _silence_what_is_meant() -> None:
         ".*ended before the epoch ended and your dataloader is not resumable.*",
         ".*Experiment logs directory.*exists and is not empty.*",
         ".*isinstance.treespec, LeafSpec.*",
+        ".*when logging on epoch level in distributed setting.*",  # what is logged is summed up already
     ):
         warnings.filterwarnings("ignore", message=message)

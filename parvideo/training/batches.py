@@ -4,6 +4,7 @@ Batch number b is known without having seen batches 0..b-1, so a run that starts
 with exactly the samples it would have seen, on any number of devices.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -78,3 +79,31 @@ class EndlessBatches(Sampler[list[Draw]]):
             self._cached = torch.randperm(self.length, generator=generator)
             self._cached_epoch = epoch
         return self._cached
+
+
+def held_out_batches(length: int, batch_size: int, rank: int = 0, world_size: int = 1) -> list[list[int]]:
+    """The batches of indices that device ``rank`` validates on: over all devices every sample exactly once.
+
+    All devices have the same number of batches, which differ in size by one at most: devices that meet at
+    every batch (DDP's buffers, FSDP's weights) wait for nobody, and nothing is repeated to even them out. So
+    a mean over samples, weighted by how many each device had, is that of the whole set.
+
+    Args:
+        length: number of samples.
+        batch_size: the most samples in a batch; at 1, some of 2 may be needed.
+        rank: this device.
+        world_size: number of devices.
+
+    Raises:
+        ValueError: if there are fewer samples than devices.
+    """
+    if length < world_size:
+        raise ValueError(
+            f"the held-out set has {length} samples, fewer than the {world_size} devices; validate on more "
+            "samples or train on fewer devices"
+        )
+    first, end = (length * place // world_size for place in (rank, rank + 1))
+    smallest, largest = length // world_size, -(-length // world_size)
+    count = min(-(-largest // batch_size), smallest)
+    edges = [first + (end - first) * batch // count for batch in range(count + 1)]
+    return [list(range(start, stop)) for start, stop in itertools.pairwise(edges)]

@@ -4,6 +4,7 @@ import pickle
 import signal
 import threading
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -13,6 +14,7 @@ import lightning
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
@@ -48,24 +50,41 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class RunCheckpoints(Checkpoint):
     """Saves every ``every`` steps and at the end; the newest ``keep`` stay.
 
-    A checkpoint says that everything up to its step is done. So where validation follows a step, it is saved
-    after it, and the last one after all else: a run killed in between validates, or exports, again.
+    A checkpoint says that everything up to its step is done. So its step is logged before it is saved; where
+    validation follows a step, it is saved after it, and the last one after all else: a run killed in between
+    logs, validates, or exports, again.
+
+    Attributes:
+        stopped_by: the signal that any process was sent and that stops the run at the end of this step.
     """
 
-    def __init__(self, folder: Path, every: int, keep: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        every: int,
+        keep: int = 2,
+        stop_signals: Sequence[signal.Signals] = (signal.SIGTERM,),
+    ) -> None:
         """Describe when and where.
+
+        Args:
+            folder: of the checkpoints.
+            every: steps from one to the next.
+            keep: how many of the newest stay.
+            stop_signals: signals that stop the run at the end of a step.
 
         Raises:
             ValueError: if ``every`` or ``keep`` is not positive.
         """
         if every < 1 or keep < 1:
             raise ValueError(f"every is {every} and keep {keep}; both must be 1 or more")
-        self.folder, self.every, self.keep = folder, every, keep
-        self._saved_at = 0
-        self._due = self._told = self._stopping = False
+        self.folder, self.every, self.keep, self.stop_signals = folder, every, keep, stop_signals
+        self.stopped_by: signal.Signals | None = None
+        self._saved_at = self._told = 0
+        self._due = False
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Count from where the run goes on, and listen for SIGTERM.
+        """Count from where the run goes on, and listen for signals.
 
         In place of Lightning's handler, which talks to the other processes from within the handler and can
         wait for ever. Lightning puts the handlers from before the run back.
@@ -73,11 +92,12 @@ class RunCheckpoints(Checkpoint):
         del pl_module
         self._saved_at = trainer.global_step
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._hear)
+            for signum in self.stop_signals:
+                signal.signal(signum, self._hear)
 
     def _hear(self, signum: int, frame: FrameType | None) -> None:
-        del signum, frame
-        self._told = True
+        del frame
+        self._told = max(self._told, signum)
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
@@ -85,10 +105,10 @@ class RunCheckpoints(Checkpoint):
         """Stop, if the run was told to at the step before: that step is saved and logged.
 
         Raises:
-            SIGTERMException: if any process was sent SIGTERM.
+            SIGTERMException: if any process was sent one of the signals.
         """
         del trainer, pl_module, batch, batch_idx
-        if self._stopping:
+        if self.stopped_by is not None:
             raise SIGTERMException
 
     def on_train_batch_end(
@@ -105,11 +125,15 @@ class RunCheckpoints(Checkpoint):
         if trained % trainer.accumulate_grad_batches:
             return
         step = trainer.global_step
-        self._stopping = trainer.strategy.reduce_boolean_decision(self._told, all=False)
-        due = self._stopping or step // self.every > self._saved_at // self.every
+        own = torch.tensor(self._told, device=trainer.strategy.root_device)
+        told = int(trainer.strategy.reduce(own, reduce_op="max"))
+        self.stopped_by = signal.Signals(told) if told else None
+        due = bool(told) or step // self.every > self._saved_at // self.every
         self._due = due and step < trainer.max_steps
         interval = trainer.val_check_batch if trainer.enable_validation else None
         if self._due and (interval is None or trained % interval != 0):
+            # Lightning logs a step after this hook; killed in between, the run would lack that point.
+            trainer._logger_connector.update_train_step_metrics()
             self._save(trainer)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -126,6 +150,9 @@ class RunCheckpoints(Checkpoint):
     def _save(self, trainer: lightning.Trainer) -> None:
         step, self._due = trainer.global_step, False
         if step != self._saved_at:
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+                    logger.experiment.flush()
             trainer.save_checkpoint(self.folder / f"step-{step:08d}.ckpt", weights_only=False)
             self._saved_at = step
             if trainer.is_global_zero:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from parvideo.datasets import ClipDataset, ClipItem, TokenDataset, TokenItem, VideoList, load_videos
 from parvideo.pretrained import TOKENIZER, fingerprint, load_extra
-from parvideo.training.batches import Draw, EndlessBatches
+from parvideo.training.batches import Draw, EndlessBatches, held_out_batches
 
 
 class _EndlessDataModule(lightning.LightningDataModule):
@@ -30,19 +30,26 @@ class _EndlessDataModule(lightning.LightningDataModule):
         self.num_workers, self.seed = num_workers, seed
 
     def _train_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
-        trainer = self.trainer
+        rank, world_size = self._place()
         batches = EndlessBatches(
             length=len(dataset),  # type: ignore[arg-type]
             batch_size=self.batch_size,
             seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
+            rank=rank,
+            world_size=world_size,
             start=self._batches_trained,
         )
         return DataLoader(dataset, batch_sampler=batches, **self._loader_options())
 
     def _val_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
-        return DataLoader(dataset, batch_size=self.val_batch_size, shuffle=False, **self._loader_options())
+        """This device's share, in order."""
+        rank, world_size = self._place()
+        batches = held_out_batches(len(dataset), self.val_batch_size, rank, world_size)  # type: ignore[arg-type]
+        return DataLoader(dataset, batch_sampler=batches, **self._loader_options())
+
+    def _place(self) -> tuple[int, int]:
+        """This device's rank, and the number of devices."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _batches_trained(self) -> int:
         """Batches the run is done with; after a resume, what the checkpoint counted."""
@@ -155,7 +162,7 @@ class ClipDataModule(_EndlessDataModule):
         return self._train_loader(ClipsByEpoch(self.train_clips))
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """The held-out centre clips, in order."""
+        """The held-out centre clips, in order, shared out over the devices."""
         return self._val_loader(self.val_dataset)
 
 
@@ -251,7 +258,7 @@ class TokenDataModule(_EndlessDataModule):
         return self._train_loader(_TokensByEpoch(self.train_tokens))
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """The held-out tokens, in order."""
+        """The held-out tokens, in order, shared out over the devices."""
         return self._val_loader(self.val_tokens)
 
 

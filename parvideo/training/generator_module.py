@@ -125,9 +125,7 @@ class GeneratorModule(lightning.LightningModule):
         self.spec = spec
         self.orders = [order.build(spec.grid) for order in self.order_specs]
         self.transformer = self.make_transformer(spec.grid, spec.codebook_size, len(spec.class_names))
-        self.register_buffer("step_losses", torch.zeros(self.orders[0].steps), persistent=False)
-        self.register_buffer("further_losses", torch.zeros(len(self.orders) - 1), persistent=False)
-        self.register_buffer("validated", torch.zeros(()), persistent=False)
+        self._begin_to_count()
 
     def make_transformer(
         self, grid: Grid, codebook_size: int, num_classes: int, **changes: Any
@@ -169,9 +167,7 @@ class GeneratorModule(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begin to count, in the main order."""
         self.transformer.set_order(self.orders[0])
-        self.step_losses.zero_()
-        self.further_losses.zero_()
-        self.validated.zero_()
+        self._begin_to_count()
 
     def on_validation_epoch_end(self) -> None:
         """Log the held-out loss: over all tokens, over one-by-one and parallel steps, in each order."""
@@ -181,12 +177,18 @@ class GeneratorModule(lightning.LightningModule):
         self.further_losses = reduce(self.further_losses, reduce_op="sum") / self.validated
         self.step_losses /= self.validated
         sizes = torch.tensor([len(slots) for slots in self.orders[0].step_slots]).to(self.step_losses)
-        self.log("val/loss", (self.step_losses * sizes).sum() / sizes.sum())
+        self.log("val/loss", ((self.step_losses * sizes).sum() / sizes.sum()).float())
         for name, chosen in (("single", sizes == 1), ("parallel", sizes > 1)):
             if chosen.any():
-                self.log(f"val/loss_{name}", self.step_losses[chosen].mean())
-        for spec, loss in zip(self.order_specs[1:], self.further_losses, strict=True):
+                self.log(f"val/loss_{name}", self.step_losses[chosen].mean().float())
+        for spec, loss in zip(self.order_specs[1:], self.further_losses.float(), strict=True):
             self.log(f"val/loss_{'x'.join(map(str, spec.regions))}", loss)
+
+    def _begin_to_count(self) -> None:
+        # No buffers: DDP sends the first device's over the others', and a precision would round them.
+        self.step_losses = torch.zeros(self.orders[0].steps, dtype=torch.float64, device=self.device)
+        self.further_losses = self.step_losses.new_zeros(len(self.orders) - 1)
+        self.validated = self.step_losses.new_zeros(())
 
     def losses(self, tokens: Tensor, labels: Tensor) -> Tensor:
         """Cross entropy ``[B, N]`` in the order, of tokens ``[B, t, h, w]`` given labels ``[B]``."""

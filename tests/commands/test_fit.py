@@ -1,5 +1,6 @@
 """Training from the command line: resumed equals uninterrupted, to the last bit."""
 
+import csv
 import errno
 import os
 import signal
@@ -10,17 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from safetensors.torch import load_file
 
 from parvideo.cli import main
-from parvideo.commands.fit import FitCLI, fit
+from parvideo.commands.fit import fit
 from parvideo.datasets import TokenPlan, TokenWriter
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained import TOKENIZER, fingerprint, load_tokenizer, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.training.callbacks import StepSeed
-from parvideo.training.checkpoints import FOLDER, find_checkpoint
+from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, find_checkpoint
 from parvideo.training.logs import read_metrics
 
 TINY_TOKENIZER = {
@@ -188,16 +188,9 @@ def test_the_model_folder_holds_the_tokenizer(tokens: Path, whole: Path) -> None
 def test_sigterm_saves_the_step_and_stops(
     tokens: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = StepSeed.on_train_batch_start
-
-    def on_train_batch_start(self, trainer, pl_module, data, batch_idx):  # type: ignore[no-untyped-def]
-        if trainer.global_step == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-        original(self, trainer, pl_module, data, batch_idx)
-
     before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(StepSeed, "on_train_batch_start", on_train_batch_start)
+        signal_at(patch, 4, signal.SIGTERM)
         with pytest.raises(SystemExit) as stopped:
             fit(arguments(tokens, tmp_path))
     assert stopped.value.code == 128 + signal.SIGTERM
@@ -209,18 +202,110 @@ def test_sigterm_saves_the_step_and_stops(
     assert read_metrics(tmp_path)["train/loss"] == read_metrics(whole)["train/loss"]
 
 
-def test_slurm_requeues_without_saving_in_the_middle_of_a_step(
+@pytest.mark.parametrize("saves", [1, 2, 3])
+def test_killed_right_after_saving_no_logged_point_is_missing(
+    tokens: Path, whole: Path, tmp_path: Path, saves: int
+) -> None:
+    save, saved = AtomicCheckpointIO.save_checkpoint, []
+
+    def save_checkpoint(*given: Any, **more: Any) -> None:
+        save(*given, **more)
+        saved.append(True)
+        if len(saved) == saves:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AtomicCheckpointIO, "save_checkpoint", save_checkpoint)
+        with pytest.raises(Killed):
+            fit(arguments(tokens, tmp_path))
+    fit(arguments(tokens, tmp_path))
+    expected, got = read_metrics(whole), read_metrics(tmp_path)
+    for name in ("train/loss", "train/lr", "train/grad_norm", "val/loss"):
+        assert got[name] == expected[name]
+    files = [list(csv.reader(path.open())) for path in (tmp_path / "logs").glob("*/metrics.csv")]
+    assert len(files) == 2
+    for header, *rows in files:
+        keys = [(row[header.index("step")], bool(row[header.index("train/loss")])) for row in rows]
+        assert len(set(keys)) == len(keys)
+
+
+def slurm(monkeypatch: pytest.MonkeyPatch, folder: Path, status: int = 0) -> Path:
+    """One task of job 7, and a scontrol that writes down what it is asked."""
+    told = folder / "told"
+    for name, value in {"NTASKS": 1, "JOB_NAME": "train", "JOB_ID": 7, "LOCALID": 0, "PROCID": 0}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    (folder / "bin").mkdir(parents=True)
+    program = folder / "bin" / "scontrol"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {told}\necho no such job >&2\nexit {status}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+    return told
+
+
+def signal_at(monkeypatch: pytest.MonkeyPatch, batch: int, signum: signal.Signals) -> None:
+    original = StepSeed.on_train_batch_start
+
+    def on_train_batch_start(self, trainer, pl_module, data, batch_idx):  # type: ignore[no-untyped-def]
+        if trainer.global_step == batch:
+            os.kill(os.getpid(), signum)
+        original(self, trainer, pl_module, data, batch_idx)
+
+    monkeypatch.setattr(StepSeed, "on_train_batch_start", on_train_batch_start)
+
+
+def test_slurms_signal_saves_requeues_and_the_next_start_goes_on(
+    tokens: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = slurm(monkeypatch, tmp_path)
+    run, before = tmp_path / "run", signal.getsignal(signal.SIGUSR1)
+    with monkeypatch.context() as patch:
+        signal_at(patch, 4, signal.SIGUSR1)
+        with pytest.raises(SystemExit) as stopped:
+            fit(arguments(tokens, run))
+    assert stopped.value.code == 128 + signal.SIGUSR1
+    assert signal.getsignal(signal.SIGUSR1) == before
+    assert told.read_text() == "requeue 7\n"
+    assert find_checkpoint(run) == run / FOLDER / "step-00000005.ckpt"
+    fit(arguments(tokens, run))
+    assert told.read_text() == "requeue 7\n"
+    expected, got = last_checkpoint(whole)["state_dict"], last_checkpoint(run)["state_dict"]
+    assert all(torch.equal(value, got[name]) for name, value in expected.items())
+    assert read_metrics(run)["train/loss"] == read_metrics(whole)["train/loss"]
+
+
+def test_a_task_of_an_array_is_requeued_by_its_number(
     tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"NTASKS": "1", "JOB_NAME": "train", "JOB_ID": "7", "LOCALID": "0"}.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    monkeypatch.setenv("SLURM_PROCID", "0")
-    words = [
-        word.replace("-steps", "_steps").replace("-every", "_every") for word in arguments(tokens, tmp_path)
-    ]
-    environment = FitCLI(words).trainer._accelerator_connector.cluster_environment
-    assert isinstance(environment, SLURMEnvironment)
-    assert not environment.auto_requeue
+    told = slurm(monkeypatch, tmp_path)
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "70")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    signal_at(monkeypatch, 2, signal.SIGUSR1)
+    with pytest.raises(SystemExit):
+        fit(arguments(tokens, tmp_path / "run"))
+    assert told.read_text() == "requeue 70_3\n"
+
+
+def test_preempted_by_slurm_the_job_is_not_requeued_twice(
+    tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = slurm(monkeypatch, tmp_path)
+    signal_at(monkeypatch, 2, signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped:
+        fit(arguments(tokens, tmp_path / "run"))
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert not told.exists()
+
+
+def test_a_requeue_that_fails_is_named(
+    tokens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slurm(monkeypatch, tmp_path, status=1)
+    signal_at(monkeypatch, 2, signal.SIGUSR1)
+    assert main(["fit", *arguments(tokens, tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "requeue 7" in said
+    assert "no such job" in said
+    assert find_checkpoint(tmp_path / "run") is not None
 
 
 def test_a_full_disk_is_named_and_the_old_checkpoint_stays_good(

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from parvideo.training.batches import EndlessBatches
+from parvideo.training.batches import EndlessBatches, held_out_batches
 
 
 def first(batches: EndlessBatches, count: int) -> list[list[tuple[int, int]]]:
@@ -52,3 +52,25 @@ def test_devices_share_each_global_batch(world_size: int) -> None:
 def test_wrong_settings_are_named(settings: dict[str, int], field: str) -> None:
     with pytest.raises(ValueError, match=field):
         EndlessBatches(**settings)
+
+
+@pytest.mark.parametrize("length", [2, 3, 7, 12, 13, 101])
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 200])
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_held_out_samples_are_shared_out_once(length: int, batch_size: int, world_size: int) -> None:
+    devices = [held_out_batches(length, batch_size, rank, world_size) for rank in range(world_size)]
+    assert [index for batches in devices for batch in batches for index in batch] == list(range(length))
+    assert len({len(batches) for batches in devices}) == 1
+    sizes = [len(batch) for batches in devices for batch in batches]
+    assert min(sizes) >= 1
+    assert max(sizes) <= max(batch_size, 2)
+
+
+def test_held_out_batches_are_as_few_as_their_size_allows() -> None:
+    assert [len(batch) for batch in held_out_batches(17, 8)] == [5, 6, 6]
+    assert [len(held_out_batches(17, 8, rank, 2)) for rank in (0, 1)] == [2, 2]
+
+
+def test_fewer_held_out_samples_than_devices_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 samples, fewer than the 4 devices"):
+        held_out_batches(3, 8, 0, 4)
