@@ -5,18 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from lightning import Fabric
-from torch import Tensor
-from tqdm import tqdm
-
-from parvideo.datasets import write_contact_sheet, write_mp4
-from parvideo.files import atomic_path, read_json, write_json
+from parvideo.commands.first_frames import FirstFrames
+from parvideo.commands.numbers import parse_interval, parse_triple
+from parvideo.commands.sample_files import Clips, choose_batch_size, finish_files, sample_files, sweep
+from parvideo.files import read_json, write_json
 from parvideo.pipeline import VideoPipeline
-from parvideo.pretrained import TOKENIZER, find_folder, fingerprint
+from parvideo.pretrained import TOKENIZER, find_folder, fingerprint, load_extra
 from parvideo.sampling import SamplingConfig
-from parvideo.training.devices import launch, own_share
+from parvideo.training.devices import launch
 
 SETTINGS = "sample.json"
 
@@ -32,28 +28,49 @@ def sample(
     top_p: float = 1.0,
     guidance_scale: float = 1.0,
     guidance_schedule: Literal["constant", "linear", "cosine"] = "constant",
-    batch_size: int = 16,
+    guidance_interval: str = "0,1",
+    regions: str | None = None,
+    first_frames: Path | None = None,
+    given_frames: int = 1,
+    latent_frames: int | None = None,
+    overlap: int = 1,
+    batch_size: int | None = None,
+    clips_per_file: int = 16,
+    previews: int = 64,
     fps: float | None = None,
     devices: int = 1,
     accelerator: str = "auto",
 ) -> None:
     """Generate clips of classes; the same command goes on where a stopped one was.
 
-    Writes an .mp4 for each clip, clips-*.npz without loss (arrays clips, labels, indices), and one animated
-    contact sheet.
+    Writes clips-*.npz without loss (arrays clips, labels, indices) as they are made, an .mp4 for some clips,
+    and one animated contact sheet. Memory does not grow with the number of clips.
 
     Args:
         model: a generator's run folder or model folder.
         out: folder for the clips.
         class_: class name or index; may be repeated; every class if not given.
-        num: clips of each class.
+        num: clips of each class, or of each of the first frames.
         seed: of the random numbers; each clip has its own, keyed by seed and number.
         temperature: divides the logits; 0 takes the most likely token.
         top_k: draw from the k most likely tokens; 0 for all.
         top_p: draw from the most likely tokens that together reach this probability.
         guidance_scale: classifier-free guidance; 1 is off.
         guidance_schedule: how guidance grows over the steps.
-        batch_size: clips generated together, and in one .npz.
+        guidance_interval: from,to; the part of the steps, as fractions, that is guided.
+        regions: t,h,w of the order to generate in, one of those that the model was trained for; its main
+            one if not given.
+        first_frames: a video or image, or a folder of them, that clips go on from; with one class for all of
+            them, or one for each in the order of their names.
+        given_frames: how many first frames are given of each, as many as the tokenizer encodes: 1, or 1 + k
+            times its frames a latent frame.
+        latent_frames: length of the clips in latent frames; as the model was trained, if not given. Beyond
+            that its window slides.
+        overlap: latent frames that each further window takes over.
+        batch_size: clips generated together; if not given as many as half of the free memory holds (a power
+            of two, up to 64 on a CPU and 256 on CUDA, where it is halved should memory run out).
+        clips_per_file: clips in one .npz; a stopped run goes on with the first file that is not finished.
+        previews: how many clips get an .mp4, spread evenly over the classes.
         fps: frames a second of the .mp4; as the model was trained, if not given.
         devices: how many devices generate; the clips do not depend on it.
         accelerator: auto, cpu, gpu, ...
@@ -61,38 +78,66 @@ def sample(
     Raises:
         ValueError: on an unknown class (near names are suggested), or if ``out`` holds clips made otherwise.
     """
-    if num < 1 or batch_size < 1:
-        raise ValueError(f"num is {num} and batch_size {batch_size}; both must be 1 or more")
-    config = SamplingConfig(temperature, top_k, top_p, guidance_scale, guidance_schedule, seed=seed)
+    least = {"num": num, "clips_per_file": clips_per_file, "given_frames": given_frames, "overlap": overlap}
+    if batch_size is not None:
+        least["batch_size"] = batch_size
+    for name, value in least.items():
+        if value < 1:
+            raise ValueError(f"{name} is {value}; it must be 1 or more")
+    if previews < 0:
+        raise ValueError(f"previews is {previews}; it must be 0 (no .mp4) or more")
+    if first_frames is None and given_frames > 1:
+        raise ValueError(f"given_frames is {given_frames}, but there are no first_frames to take them from")
+    interval = parse_interval("guidance_interval", guidance_interval)
+    config = SamplingConfig(temperature, top_k, top_p, guidance_scale, guidance_schedule, interval, seed)
     fabric = launch(accelerator, devices)
     pipeline = VideoPipeline.from_pretrained(model, fabric.device)
-    fps = fps or pipeline.fps or 8.0
+    if regions is not None:
+        pipeline.choose_regions(parse_triple("regions", regions))
     classes = [pipeline.resolve_class(name) for name in class_ or range(len(pipeline.class_names))]
-    labels = torch.tensor([label for label in classes for _ in range(num)])
+    beginnings = None
+    if first_frames is not None:
+        beginnings = read_beginnings(pipeline, model, first_frames, given_frames)
+        classes = _one_each(classes, beginnings, class_)
+    pipeline.check_length(latent_frames, overlap, beginnings.latent_frames if beginnings else 0)
+    clips = Clips(
+        classes,
+        [pipeline.class_names[label] for label in classes],
+        num,
+        config,
+        latent_frames,
+        overlap,
+        beginnings,
+        fps or pipeline.fps or 8.0,
+    )
+    together = batch_size or choose_batch_size(pipeline, config, devices)
     folder = find_folder(model)
     claim(
         out,
         {
             "model": fingerprint(folder),
             "tokenizer": fingerprint(folder / TOKENIZER),
-            "classes": [pipeline.class_names[label] for label in classes],
+            "classes": clips.names,
             "num": num,
-            "batch_size": batch_size,
+            "clips_per_file": clips_per_file,
             "sampling": dataclasses.asdict(config),
+            "regions": regions and list(parse_triple("regions", regions)),
+            "first_frames": beginnings and beginnings.description(),
+            "latent_frames": latent_frames,
+            "overlap": overlap if latent_frames is not None else None,
         },
     )
-    clips = sample_files(pipeline, labels, config, out, batch_size, fabric)
-    if not fabric.is_global_zero:
-        return
-    names = [pipeline.class_names[label] for label in labels.tolist()]
-    for index, (clip, name) in enumerate(zip(clips, names, strict=True)):
-        path = out / f"{index:05d}-{name.replace('/', '_')}.mp4"
-        if not path.exists():
-            write_mp4(path, clip, fps)
-    shown = min(len(clips), 64)
-    columns = min(num, 8) if len(classes) > 1 else None
-    write_contact_sheet(out / "contact-sheet.webp", clips[:shown], fps, columns, names[:shown], scale=2)
-    print(f"{len(clips)} clips in {out}; contact-sheet.webp shows {shown} of them", file=sys.stderr)
+    if fabric.is_global_zero:
+        sweep(out)
+    sample_files(pipeline, clips, out, clips_per_file, together, previews, fabric)
+    if fabric.is_global_zero:
+        shown = finish_files(clips, out, clips_per_file, previews)
+        filmed = len(clips.shown(previews))
+        print(
+            f"{len(clips)} clips in {out}, made {together} at a time; {filmed} have an .mp4, and "
+            f"contact-sheet.webp shows {shown}",
+            file=sys.stderr,
+        )
 
 
 def claim(out: Path, settings: dict[str, Any]) -> None:
@@ -106,55 +151,38 @@ def claim(out: Path, settings: dict[str, Any]) -> None:
         write_json(path, settings)
         return
     there = read_json(path)
+    if "clips_per_file" not in there:
+        raise ValueError(
+            f"{out} was begun by an earlier parvideo, whose files hold a batch each; choose another folder"
+        )
     # Through JSON, where a tuple is a list.
     other = [name for name, value in settings.items() if there.get(name) != _plain(value)]
     if other:
         raise ValueError(f"{out} holds clips made with another {', '.join(other)}; choose another folder")
 
 
-def sample_files(
-    pipeline: VideoPipeline,
-    labels: Tensor,
-    config: SamplingConfig,
-    out: Path,
-    batch_size: int,
-    fabric: Fabric,
-) -> Tensor:
-    """Generate clips into ``clips-00000.npz``, ...; files that are there are not made again.
+def read_beginnings(pipeline: VideoPipeline, model: Path, path: Path, frames: int) -> FirstFrames:
+    """The first frames that a model's clips may go on from.
 
-    Args:
-        pipeline: generates them.
-        labels: int64 ``[B]``.
-        config: how to sample, with the seed.
-        out: folder for the files.
-        batch_size: clips in one file, generated together.
-        fabric: launched; its processes share the files.
-
-    Returns:
-        All clips, uint8 ``[B, T, H, W, 3]``.
+    Raises:
+        FileNotFoundError: if there are none.
+        ValueError: if the tokenizer cannot encode so many.
     """
-    files = [out / f"clips-{number:05d}.npz" for number in range(-(-len(labels) // batch_size))]
-    missing = own_share(fabric, [number for number, file in enumerate(files) if not file.exists()])
-    steps = pipeline.transformer.order.steps
-    hidden = None if fabric.is_global_zero else True
-    bar = tqdm(total=len(missing) * steps, desc=f"sampling {out.name}", unit="step", disable=hidden)
-    for number in missing:
-        indices = range(number * batch_size, min((number + 1) * batch_size, len(labels)))
-        chosen = labels[indices.start : indices.stop]
-        tokens = pipeline.generate_tokens(
-            chosen.to(fabric.device),
-            config.seed,
-            config,
-            batch_size,
-            indices,
-            lambda done, total: bar.update(),
+    extra = load_extra(model)
+    height, width = pipeline.clip_shape[1:]
+    latent_frames = pipeline.tokenizer.latent_grid((frames, height, width))[0]
+    return FirstFrames(path, frames, latent_frames, (height, width), extra.get("fps"), extra.get("stride"))
+
+
+def _one_each(classes: list[int], beginnings: FirstFrames, given: list[str] | None) -> list[int]:
+    """The class of each of the first frames."""
+    count = len(beginnings.files)
+    if given is None or len(classes) not in (1, count):
+        raise ValueError(
+            f"first_frames has {count} files and class {len(given or [])} values; give one class for all of "
+            "them, or one for each"
         )
-        clips = pipeline.decode(tokens, batch_size).numpy()
-        with atomic_path(files[number]) as temporary:
-            np.savez(temporary, clips=clips, labels=chosen.numpy(), indices=np.asarray(indices))
-    bar.close()
-    fabric.barrier()  # every file is there
-    return torch.cat([torch.from_numpy(np.load(file, allow_pickle=False)["clips"]) for file in files])
+    return classes * (count // len(classes))
 
 
 def _plain(value: Any) -> Any:

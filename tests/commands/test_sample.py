@@ -1,6 +1,10 @@
 """Sampling from the command line: files to look at and to score, made once."""
 
+import dataclasses
+import gc
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +12,17 @@ import torch
 from PIL import Image
 
 from parvideo.cli import main
+from parvideo.clips import to_float, to_uint8
 from parvideo.commands.sample import sample
+from parvideo.commands.sample_files import Clips, choose_batch_size
+from parvideo.datasets import ClipDataset, VideoRecord
+from parvideo.engine_memory import decode_bytes
+from parvideo.files import read_json, write_json
+from parvideo.order import OrderSpec
 from parvideo.pipeline import VideoPipeline
+from parvideo.pretrained import save_generator
+from parvideo.sampling import SamplingConfig
+from parvideo.transformer import VideoTransformer
 
 
 def arrays(folder: Path) -> list[dict[str, np.ndarray]]:
@@ -17,7 +30,8 @@ def arrays(folder: Path) -> list[dict[str, np.ndarray]]:
 
 
 def test_what_is_written(generator_folder: Path, tmp_path: Path) -> None:
-    classes = ["--class", "surfing", "--class", "0", "--num", "3", "--batch-size", "4", "--seed", "5"]
+    classes = ["--class", "surfing", "--class", "0", "--num", "3", "--batch-size", "2", "--seed", "5"]
+    classes += ["--clips-per-file", "4"]
     assert main(["sample", "--model", str(generator_folder), "--out", str(tmp_path), *classes]) == 0
     first, second = arrays(tmp_path)
     assert first["indices"].tolist() + second["indices"].tolist() == list(range(6))
@@ -36,11 +50,11 @@ def test_finished_files_are_not_made_again_and_missing_ones_are(
     generator_folder: Path, tmp_path: Path
 ) -> None:
     for folder in ("whole", "part"):
-        sample(generator_folder, tmp_path / folder, num=2, batch_size=2, top_k=5)
+        sample(generator_folder, tmp_path / folder, num=2, batch_size=2, clips_per_file=2, top_k=5)
     whole, part = tmp_path / "whole", tmp_path / "part"
     (part / "clips-00001.npz").unlink()
     kept = (part / "clips-00000.npz").stat().st_mtime_ns
-    sample(generator_folder, part, num=2, batch_size=2, top_k=5)
+    sample(generator_folder, part, num=2, batch_size=2, clips_per_file=2, top_k=5)
     assert (part / "clips-00000.npz").stat().st_mtime_ns == kept
     for one, other in zip(arrays(whole), arrays(part), strict=True):
         assert all(np.array_equal(one[name], other[name]) for name in one)
@@ -67,7 +81,221 @@ def test_near_names_are_suggested(
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("settings", [{"num": 0}, {"batch_size": 0}, {"temperature": -1.0}, {"top_p": 2.0}])
-def test_wrong_settings_are_named(generator_folder: Path, tmp_path: Path, settings: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num": 0},
+        {"batch_size": 0},
+        {"clips_per_file": 0},
+        {"previews": -1},
+        {"temperature": -1.0},
+        {"top_p": 2.0},
+        {"guidance_interval": "0.5"},
+        {"guidance_interval": "0.5,0.2"},
+        {"regions": "2,2"},
+        {"regions": "1,4,4"},
+        {"given_frames": 3},
+        {"latent_frames": 0},
+        {"overlap": 3, "latent_frames": 5},
+    ],
+)
+def test_wrong_settings_are_named(generator_folder: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
-        sample(generator_folder, tmp_path, **settings)  # type: ignore[arg-type]
+        sample(generator_folder, tmp_path / "none", **settings)
+    assert not (tmp_path / "none").exists()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".npz"}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5, 100, None])
+def test_files_do_not_depend_on_the_batch_size(
+    generator_folder: Path, tmp_path: Path, batch_size: int | None
+) -> None:
+    """Batches smaller than a file, across files, and as large as memory allows."""
+    one = {"num": 4, "clips_per_file": 5, "top_k": 5, "guidance_scale": 1.5}
+    sample(generator_folder, tmp_path / "one", **one, batch_size=5)  # type: ignore[arg-type]
+    sample(generator_folder, tmp_path / "other", **one, batch_size=batch_size)  # type: ignore[arg-type]
+    for a, b in zip(arrays(tmp_path / "one"), arrays(tmp_path / "other"), strict=True):
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+def test_what_a_killed_run_left_is_put_right(generator_folder: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"num": 4, "clips_per_file": 5, "batch_size": 5}
+    sample(generator_folder, tmp_path, **settings)
+    before = contents(tmp_path)
+    (tmp_path / "00007-Bowling.mp4").unlink()
+    (tmp_path / "contact-sheet.webp").unlink()
+    (tmp_path / ".clips-00001-ab12.npz").write_bytes(b"half")
+    sample(generator_folder, tmp_path, **settings)
+    assert contents(tmp_path) == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_previews_are_spread_and_may_be_added_later(generator_folder: Path, tmp_path: Path) -> None:
+    def filmed() -> list[str]:
+        return sorted(path.name for path in tmp_path.glob("*.mp4"))
+
+    sample(generator_folder, tmp_path, num=4, previews=0)
+    assert filmed() == []
+    assert (tmp_path / "contact-sheet.webp").is_file()
+    sample(generator_folder, tmp_path, num=4, previews=2)
+    assert filmed() == ["00000-Archery.mp4", "00004-Bowling.mp4"]
+    sample(generator_folder, tmp_path, num=4, previews=7)
+    assert [name[:5] for name in filmed()] == ["00000", "00001", "00004", "00005", "00008", "00009"]
+    sample(generator_folder, tmp_path, num=4)
+    assert len(filmed()) == 12
+
+
+def test_a_folder_of_an_earlier_version_is_refused(generator_folder: Path, tmp_path: Path) -> None:
+    sample(generator_folder, tmp_path)
+    settings = read_json(tmp_path / "sample.json")
+    del settings["clips_per_file"]
+    write_json(tmp_path / "sample.json", {**settings, "batch_size": 16})
+    with pytest.raises(ValueError, match="earlier parvideo"):
+        sample(generator_folder, tmp_path)
+
+
+def test_the_batch_is_halved_when_cuda_runs_out(
+    generator_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sample(generator_folder, tmp_path / "whole", num=3, clips_per_file=4, batch_size=2)
+    sizes = []
+    make = Clips.make
+
+    def short(self: Clips, pipeline: VideoPipeline, indices: Sequence[int], bar: Any) -> torch.Tensor:
+        sizes.append(len(indices))
+        if len(indices) > 2:
+            bar.update(0.5)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return make(self, pipeline, indices, bar)
+
+    monkeypatch.setattr(Clips, "make", short)
+    sample(generator_folder, tmp_path / "short", num=3, clips_per_file=4, batch_size=8)
+    assert sizes == [8, 4, 2, 2, 2, 2, 1]
+    assert "generating 2 clips" in capsys.readouterr().err
+    for a, b in zip(arrays(tmp_path / "whole"), arrays(tmp_path / "short"), strict=True):
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_the_batch_is_what_half_of_the_free_memory_holds(
+    generator_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = VideoPipeline.from_pretrained(generator_folder)
+    config = SamplingConfig(guidance_scale=2.0)
+    fits = decode_bytes(pipeline.transformer, 5)
+    for free, processes, size in ((2 * fits, 1, 4), (6 * fits, 3, 4), (1 << 40, 1, 64)):
+        monkeypatch.setattr("parvideo.commands.sample_files.available_memory", lambda device, n=free: n)
+        assert choose_batch_size(pipeline, config, processes) == size
+    monkeypatch.setattr("parvideo.commands.sample_files.available_memory", lambda device: 1000)
+    with pytest.raises(ValueError, match="--batch-size 1"):
+        choose_batch_size(pipeline, config)
+
+
+def test_clips_go_on_from_first_frames(generator_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
+    videos = sorted(toy_folder.rglob("*.avi"))[:2]
+    (tmp_path / "given").mkdir()
+    for video in videos:
+        (tmp_path / "given" / video.name).write_bytes(video.read_bytes())
+    given: dict[str, Any] = {"first_frames": tmp_path / "given", "given_frames": 3, "num": 2}
+    for batch_size in (1, 4):
+        out = tmp_path / str(batch_size)
+        sample(
+            generator_folder,
+            out,
+            ["Surfing", "Archery"],
+            **given,
+            latent_frames=7,
+            overlap=2,
+            batch_size=batch_size,
+        )
+    one, other = (arrays(tmp_path / name)[0] for name in ("1", "4"))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert one["labels"].tolist() == [2, 2, 0, 0]
+    clips = torch.from_numpy(one["clips"])
+    assert clips.shape == (4, 13, 16, 16, 3)
+    pipeline = VideoPipeline.from_pretrained(generator_folder)
+    dataset = ClipDataset([VideoRecord(v, 0, v.stem, "") for v in videos], 3, 16, fps=12.5, policy="all")
+    first = {item["id"]: item["clip"] for item in reversed([dataset[k] for k in range(len(dataset))])}
+    begun = torch.stack([first[video.stem] for video in videos for _ in range(2)])
+    with torch.inference_mode():
+        decoded = to_uint8(pipeline.tokenizer.decode(pipeline.tokenizer.encode(to_float(begun))))
+    assert torch.equal(clips[:, :3], decoded)
+    assert not torch.equal(clips[0], clips[1])
+    (tmp_path / "given" / videos[0].name).write_bytes(videos[1].read_bytes())
+    with pytest.raises(ValueError, match="another first_frames"):
+        sample(generator_folder, tmp_path / "1", ["Surfing", "Archery"], **given, latent_frames=7, overlap=2)
+
+
+def test_an_image_is_one_first_frame(generator_folder: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 24), (200, 30, 30)).save(tmp_path / "red.png")
+    sample(generator_folder, tmp_path / "out", ["1"], num=2, first_frames=tmp_path / "red.png")
+    assert arrays(tmp_path / "out")[0]["clips"].shape == (2, 5, 16, 16, 3)
+    with pytest.raises(ValueError, match="1 frames, 3 are needed|frames a second"):
+        sample(generator_folder, tmp_path / "more", ["1"], first_frames=tmp_path / "red.png", given_frames=3)
+
+
+def test_first_frames_that_do_not_fit_are_refused(
+    generator_folder: Path, toy_folder: Path, tmp_path: Path
+) -> None:
+    video = sorted(toy_folder.rglob("*.avi"))[0]
+    for settings, message in (
+        ({}, "one class for all"),
+        ({"class_": ["0", "1"]}, "1 files and class 2 values"),
+        ({"class_": ["0"], "given_frames": 2}, "1 \\+ k"),
+        ({"class_": ["0"], "given_frames": 5}, "more than the 3 that the clips have"),
+        ({"class_": ["0"], "first_frames": tmp_path}, "holds no video or image"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sample(generator_folder, tmp_path / "none", **{"first_frames": video, **settings})  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        sample(generator_folder, tmp_path / "none", ["0"], first_frames=tmp_path / "nowhere")
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_regions_are_chosen_and_recorded(tokenizer_folder: Path, tmp_path: Path) -> None:
+    specs = [OrderSpec(regions=(1, 2, 2)), OrderSpec(regions=(1, 4, 4))]
+    order = specs[0].build((3, 4, 4))
+    torch.manual_seed(0)
+    transformer = VideoTransformer(
+        order, 9, 2, dim=16, num_layers=1, num_heads=2, target_positions=True, num_transitions=15
+    )
+    extra = {"orders": [dataclasses.asdict(spec) for spec in specs]}
+    save_generator(tmp_path / "model", transformer, ["a", "b"], tokenizer_folder, extra=extra)
+    for regions in (None, "1,2,2", "1,4,4"):
+        sample(tmp_path / "model", tmp_path / str(regions), num=2, regions=regions)
+    own, same, other = (arrays(tmp_path / name)[0]["clips"] for name in ("None", "1,2,2", "1,4,4"))
+    assert np.array_equal(own, same)
+    assert not np.array_equal(own, other)
+    assert read_json(tmp_path / "1,4,4/sample.json")["regions"] == [1, 4, 4]
+    with pytest.raises(ValueError, match="another regions"):
+        sample(tmp_path / "model", tmp_path / "1,4,4", num=2, regions="1,2,2")
+    with pytest.raises(ValueError, match=r"trained for \(1, 2, 2\) and \(1, 4, 4\)"):
+        sample(tmp_path / "model", tmp_path / "none", regions="1,1,1")
+
+
+def test_clips_in_memory_do_not_grow_with_their_number(
+    generator_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, held = VideoPipeline.decode, 0
+
+    def counting(*arguments: Any) -> torch.Tensor:
+        nonlocal held
+        made = decode(*arguments)
+        clips = [t for t in gc.get_objects() if type(t) is torch.Tensor and t.shape[-4:] == made.shape[1:]]
+        sizes = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in clips}
+        held = max(held, sum(sizes.values()) // made[0].nbytes)
+        return made
+
+    monkeypatch.setattr(VideoPipeline, "decode", counting)
+    most = []
+    for num in (8, 32):
+        held = 0
+        sample(generator_folder, tmp_path / str(num), num=num, clips_per_file=8, previews=2)
+        most.append(held)
+    assert most[0] == most[1] <= 2 * 8  # two files' clips; there are 24 and 96 in all

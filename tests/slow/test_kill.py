@@ -185,7 +185,7 @@ def test_training(folder: Path, tmp_path: Path) -> None:
 
 def test_sampling(folder: Path, tmp_path: Path) -> None:
     def words(out: Path) -> list[str]:
-        given = ["sample", "--model", folder / "model", "--out", out]
+        given = ["sample", "--model", folder / "model", "--out", out, "--clips-per-file=4"]
         return [*map(str, given), "--num=30", "--batch-size=4", "--guidance-scale=2", *CPU]
 
     whole, runs, _ = storm(words, tmp_path, seed=3)

@@ -101,7 +101,15 @@ def test_tokens_are_the_same(folder: Path, tmp_path: Path) -> None:
 
 def test_clips_are_the_same(folder: Path, tmp_path: Path) -> None:
     for devices in (1, 2):
-        given = ["--model", folder / "model", "--out", tmp_path / str(devices), "--num=7", "--batch-size=3"]
+        given = [
+            "--model",
+            folder / "model",
+            "--out",
+            tmp_path / str(devices),
+            "--num=7",
+            "--clips-per-file=3",
+        ]
+        given += ["--batch-size=3"]
         parvideo("sample", *given, "--accelerator=cpu", f"--devices={devices}")
     files = sorted((tmp_path / "1").glob("*.npz"))
     assert len(files) == 5
