@@ -14,6 +14,7 @@ def toy_data(
     width: int | None = None,
     frames: int | None = None,
     fps: float | None = None,
+    contrast: float | None = None,
     seed: int = 0,
 ) -> None:
     """Write drawn clips of coloured shapes in motion as AVI files in UCF-101's layout; resumes by itself.
@@ -30,6 +31,7 @@ def toy_data(
         width: pixels, an even number, by default 64; the bench's clips are square.
         frames: frames of each clip, by default 40 (demo) or 33 (bench).
         fps: frames a second, by default 25 (demo) or 16 (bench).
+        contrast: of the bench's background, 0 (plain, easier to learn) to 1, by default 1.
         seed: another seed draws other scenes and clips.
     """
     from dataclasses import replace
@@ -45,11 +47,14 @@ def toy_data(
         "width": width,
         "frames": frames,
         "fps": fps,
+        "contrast": contrast,
         "seed": seed,
     }
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     settings: ToySettings | BenchSettings
     if preset == "demo":
+        if contrast is not None:
+            raise ValueError(f"contrast is {contrast}; only the preset bench takes one")
         settings = replace(ToySettings(), **given)
         write_toy_data(out, settings, show_progress=True)
     else:

@@ -118,6 +118,7 @@ class BenchSettings:
         size: pixels, the side of the square frame, even, 32 or more.
         frames: frames of a video.
         fps: frames a second of the files; the motion is made for clips of 17 frames at 16.
+        contrast: of the background's blotches, 0 to 1; 0 is a plain background, which is easier to learn.
         seed: of all scenes and clips, 0 or more.
     """
 
@@ -127,6 +128,7 @@ class BenchSettings:
     size: int = 64
     frames: int = 33
     fps: float = 16.0
+    contrast: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -139,6 +141,7 @@ class BenchSettings:
                 "size": (32, 4096),
                 "frames": (1, 100_000),
                 "fps": (1, 1000),
+                "contrast": (0, 1),
                 "seed": (0, 2**63 - 1),
             },
         )
@@ -175,6 +178,7 @@ class Scene:
         pillar: whether the pillar stands in front of them.
         camera: how far the background is shifted, ``[T, 2]`` in sides.
         backdrop: parameters of the background.
+        contrast: of its blotches.
     """
 
     actors: tuple[Actor, ...]
@@ -182,6 +186,7 @@ class Scene:
     pillar: bool
     camera: Array
     backdrop: Array
+    contrast: float
 
 
 def bench_videos(settings: BenchSettings) -> dict[str, ToyVideo]:
@@ -250,7 +255,7 @@ def bench_scene(settings: BenchSettings, video: ToyVideo) -> Scene:
     camera = law.camera(params, time) if isinstance(law, Pan) else np.zeros((len(time), 2))
     there = np.ones(len(time), bool)
     actors = tuple(Actor(look, places[:, i], there) for i, look in enumerate(one.looks))
-    return Scene(actors, radius, one.motion == "Hide", camera, backdrop)
+    return Scene(actors, radius, one.motion == "Hide", camera, backdrop, settings.contrast)
 
 
 def render(scene: Scene, size: int) -> Tensor:
@@ -304,5 +309,5 @@ def _backdrop(scene: Scene, x: Array, y: Array) -> Array:
     for heading, frequency, phase in waves:
         fx, fy = np.cos(np.pi * heading), np.sin(np.pi * heading)
         total += np.sin(2 * np.pi * ((0.8 + 1.4 * frequency) * (fx * dx + fy * dy) + phase))
-    blotch = np.tanh(1.2 * total)
+    blotch = scene.contrast * np.tanh(1.2 * total)
     return np.stack([base + 24 * blotch, cb * blotch, cr * blotch], -1)
