@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from parvideo.files import atomic_path
 from parvideo.training.callbacks import (
+    Compile,
     ModelExport,
     StepProgress,
     StepSeed,
@@ -106,6 +107,9 @@ class FitCLI(LightningCLI):
             default=0,
             help="generate a few clips into TensorBoard at every so many validations; 0 for never",
         )
+        parser.add_argument(
+            "--compile", type=str | None, default=None, help="torch.compile's backend, such as inductor"
+        )
         parser.add_argument("--print_plan", action="store_true", help="print memory and time, and exit")
         parser.add_argument(
             "--plan", type=PlanSettings, default=PlanSettings(), help="what to plan for before data is there"
@@ -158,6 +162,8 @@ class FitCLI(LightningCLI):
         average = WeightAverage(decay) if decay is not None else None
         callbacks: list[Callback] = [StepSeed(int(self.config["seed_everything"]))]
         callbacks += [average] if average is not None else []
+        backend = self.config_init["compile"]
+        callbacks += [Compile(backend)] if backend is not None else []
         peak = self.config_init["peak_tflops"]
         callbacks += [Throughput(None if peak is None else peak * 1e12), StepLosses(self.out)]
         if self.config_init["sample_every"]:

@@ -17,6 +17,7 @@ from parvideo.training.generator_module import GeneratorModule
 from parvideo.training.plan import TransformerPlan
 from parvideo.training.sharding import gather, place_like, plain
 from parvideo.training.tokenizer_module import TokenizerModule
+from parvideo.transformer import VideoTransformer
 
 
 def trained_network(module: lightning.LightningModule) -> nn.Module:
@@ -133,6 +134,32 @@ class WeightAverage(lightning.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the average from a checkpoint."""
         self.average = state_dict["average"]
+
+
+class Compile(lightning.Callback):
+    """Compiles the network in place; names in state dicts stay as they are.
+
+    Of a transformer the blocks are compiled, each by itself: they are alike, so one is compiled for all, and
+    sharding and recomputing, which work block by block, do as without.
+    """
+
+    def __init__(self, backend: str) -> None:
+        """Name torch.compile's backend.
+
+        Raises:
+            ValueError: if there is no such backend.
+        """
+        backends = torch.compiler.list_backends(exclude_tags=())
+        if backend not in backends:
+            raise ValueError(f"compile is {backend!r}; torch.compile has the backends {', '.join(backends)}")
+        self.backend = backend
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Compile, once the network is where and how it will train."""
+        del trainer
+        network = trained_network(pl_module)
+        for part in network.blocks if isinstance(network, VideoTransformer) else [network]:
+            part.compile(backend=self.backend)
 
 
 class ModelExport(lightning.Callback):

@@ -141,6 +141,10 @@ class GeneratorModule(lightning.LightningModule):
         """What a model folder says of the model beside its configuration."""
         return {**self.spec.clip_form, "orders": [dataclasses.asdict(spec) for spec in self.order_specs]}
 
+    def on_fit_start(self) -> None:
+        """Take the order's tables anew: `bf16-true` has rounded the positions along with the weights."""
+        self.transformer.set_order(self.orders[0])
+
     def training_step(self, batch: TokenBatch, batch_index: int) -> Tensor:
         """Cross entropy of all slots, with some labels hidden."""
         if len(self.orders) > 1:

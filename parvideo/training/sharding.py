@@ -80,11 +80,10 @@ class ShardedStrategy(ModelParallelStrategy):
     def load_checkpoint(
         self, checkpoint_path: str | Path, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Take weights and optimizer states from a checkpoint; return it."""
+        """Take weights and optimizer states from a checkpoint, of which nothing is executed; return it."""
+        del weights_only
         path = Path(self.broadcast(checkpoint_path))
-        checkpoint: dict[str, Any] = torch.load(
-            path, map_location="cpu", mmap=True, weights_only=weights_only
-        )
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
         set_model_state_dict(self._network, checkpoint["state_dict"], options=options)
         names = {parameter: name for name, parameter in self._network.named_parameters()}

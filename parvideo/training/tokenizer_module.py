@@ -120,6 +120,11 @@ class TokenizerModule(lightning.LightningModule):
             rank_zero_info("No perceptual loss: no LPIPS weights are given (model.init_args.perceptual).")
         if self.adversary is not None and self.trainer.precision == "16-mixed":
             raise ValueError("precision must not be '16-mixed' with an adversary; use 'bf16-mixed' or 32")
+        if self.trainer.precision in ("bf16-true", "16-true"):
+            raise ValueError(
+                f"precision is {self.trainer.precision!r}; a tokenizer's weights, and so its tokens, take "
+                "float32: use 'bf16-mixed'"
+            )
 
     def training_step(self, batch: ClipBatch, batch_index: int) -> None:
         """One step of the tokenizer and, from its start on, one of the discriminator."""
