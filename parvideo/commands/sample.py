@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from parvideo.commands.first_frames import FirstFrames
 from parvideo.commands.numbers import parse_interval, parse_triple
-from parvideo.commands.sample_files import Clips, choose_batch_size, finish_files, sample_files, sweep
+from parvideo.commands.sample_files import Clips, choose_batch_size, finish_files, generate_files, sweep
 from parvideo.files import read_json, write_json
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained import TOKENIZER, find_folder, fingerprint, load_extra
@@ -129,7 +129,7 @@ def sample(
     )
     if fabric.is_global_zero:
         sweep(out)
-    sample_files(pipeline, clips, out, clips_per_file, together, previews, fabric)
+    generate_files(pipeline, clips, out, clips_per_file, together, previews, fabric)
     if fabric.is_global_zero:
         shown = finish_files(clips, out, clips_per_file, previews)
         filmed = len(clips.shown(previews))

@@ -118,7 +118,7 @@ def choose_batch_size(pipeline: VideoPipeline, config: SamplingConfig, processes
     return 1 << (min(fits, most).bit_length() - 1)
 
 
-def sample_files(
+def generate_files(
     pipeline: VideoPipeline,
     clips: Clips,
     out: Path,
