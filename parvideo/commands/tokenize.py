@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from parvideo.clips import to_float
 from parvideo.commands.clip_form import ClipForm
-from parvideo.datasets import ClipDataset, TokenPlan, TokenWriter
+from parvideo.datasets import ClipDataset, Policy, TokenPlan, TokenWriter, VideoRecord
 from parvideo.files import sha256_json
 from parvideo.pretrained import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
 from parvideo.tokenizer import VideoTokenizer
@@ -28,6 +28,7 @@ def tokenize(
     fps: float | None = None,
     stride: int | None = None,
     views: int = 1,
+    all_clips: bool = False,
     flip: bool = False,
     splits: list[Literal["train", "test"]] | None = None,
     split_index: int = 1,
@@ -53,6 +54,7 @@ def tokenize(
         fps: frames a second of a clip; as the tokenizer was trained, if not given.
         stride: source frames from one frame of a clip to the next, in place of fps.
         views: clips taken of each training video, at random places; with 1 the centre. Test: the centre.
+        all_clips: take every clip of each training video instead, one after the other without overlap.
         flip: take every training clip mirrored too.
         splits: train or test; may be repeated; both if not given.
         split_index: which of UCF-101's three splits.
@@ -69,6 +71,8 @@ def tokenize(
     """
     if views < 1:
         raise ValueError(f"views is {views}; it must be 1 or more")
+    if all_clips and views > 1:
+        raise ValueError(f"views is {views}, at random places, and all_clips takes every place; choose one")
     fabric = launch(accelerator, devices)
     network = load_tokenizer(tokenizer, fabric.device)
     there = out / TOKENIZER / CONFIG
@@ -79,18 +83,13 @@ def tokenize(
     form = ClipForm.of(tokenizer, frames, size, fps, stride)
     for split in splits or ["train", "test"]:
         videos, span = split_videos(data, split, split_index, held_out_time)
-        centre = split == "test" or views == 1
-        clips = ClipDataset(
-            videos,
-            form.frames,
-            form.size,
-            form.fps,
-            form.stride,
-            policy="center" if centre else "random",
-            seed=seed,
-            span=span,
+        policy: Policy = "center"
+        if split == "train" and (all_clips or views > 1):
+            policy = "all" if all_clips else "random"
+        clips = _Places(
+            videos, form.frames, form.size, form.fps, form.stride, policy=policy, seed=seed, span=span
         )
-        names = ["center"] if centre else [f"random {view}" for view in range(views)]
+        names: list[str] = [f"random {view}" for view in range(views)] if policy == "random" else [policy]
         mirrored = [False, True] if flip and split == "train" else [False]
         plan = _plan(network, fingerprint(tokenizer), clips, names, mirrored, shard_size)
         _encode(network, clips, plan, len(mirrored), out / split, batch_size, num_workers, fabric)
@@ -99,23 +98,31 @@ def tokenize(
             print(f"{out / split}: {len(plan.ids)} clips as {grid} tokens", file=sys.stderr)
 
 
+class _Places(ClipDataset):
+    """A clip data set that says where its clips are."""
+
+    def places(self) -> list[tuple[VideoRecord, str]]:
+        """The video of every clip and, where a video has several, the source frame that it begins at."""
+        several = self.policy == "all"
+        return [(window.record, f" from {window.first}" if several else "") for window in self._windows]
+
+
 def _plan(
     network: VideoTokenizer,
     made_by: str,
-    clips: ClipDataset,
+    clips: _Places,
     names: list[str],
     mirrored: list[bool],
     shard_size: int,
 ) -> TokenPlan:
     """Item number i is clip ``i mod L`` of view ``i div L``, L clips; mirrored views follow plain ones."""
-    left_out = {record.id for record, _ in clips.skipped} | {record.id for record in clips.quarantined}
-    records = [record for record in clips.records if record.id not in left_out]
-    assert len(records) == len(clips), "one clip per video"
+    places = clips.places()
+    videos = list({record.id: record for record, _ in places}.values())
     views = [name + (" flipped" if flipped else "") for name in names for flipped in mirrored]
     size = clips.size if isinstance(clips.size, tuple) else (clips.size, clips.size)
     return TokenPlan(
         tokenizer=made_by,
-        data=sha256_json([[record.id, record.label] for record in records] + [clips.seed, list(clips.span)]),
+        data=sha256_json([[video.id, video.label] for video in videos] + [clips.seed, list(clips.span)]),
         grid=network.latent_grid((clips.frames, *size)),
         codebook_size=network.codebook_size,
         class_names=clips.class_names or [],
@@ -123,8 +130,8 @@ def _plan(
         fps=clips.fps,
         stride=clips.stride,
         views=views,
-        ids=[f"{record.id} {view}" for view in views for record in records],
-        labels=[record.label for _ in views for record in records],
+        ids=[f"{record.id} {view}{place}" for view in views for record, place in places],
+        labels=[record.label for _ in views for record, _ in places],
         shard_size=shard_size,
     )
 
@@ -168,7 +175,7 @@ def _encode(
                 )
             if (item // len(clips)) % mirrors:
                 batch["clip"][place] = batch["clip"][place].flip(-2)
-        pending.append(network.encode(to_float(batch["clip"].to(fabric.device))).cpu())
+        pending.append(_ids(network, batch["clip"].to(fabric.device)).cpu())
         bar.update(len(items))
         shard = items[0] // plan.shard_size
         if items[-1] == plan.items(shard)[-1]:
@@ -179,6 +186,15 @@ def _encode(
     if fabric.is_global_zero:
         writer.finish()
     fabric.barrier()
+
+
+def _ids(network: VideoTokenizer, clips: torch.Tensor) -> torch.Tensor:
+    """Tokens of uint8 clips, in float32 whatever surrounds it: a rounding near a border is another token."""
+    with (
+        torch.autocast(clips.device.type, enabled=False),
+        torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
+    ):
+        return network.encode(to_float(clips))
 
 
 def _hidden(fabric: Fabric) -> bool | None:

@@ -9,6 +9,7 @@ from parvideo.clips import to_float
 from parvideo.commands.tokenize import tokenize
 from parvideo.datasets import ClipDataset, TokenDataset, TokenWriter, load_videos
 from parvideo.pretrained import fingerprint, load_tokenizer, save_tokenizer
+from parvideo.tokenizer import CausalVideoTokenizer
 
 
 def test_tokens_are_those_of_the_clips(toy_folder: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
@@ -89,3 +90,58 @@ def test_a_form_the_tokenizer_cannot_encode_is_named(
 ) -> None:
     with pytest.raises(ValueError, match="frames"):
         tokenize(tokenizer_folder, toy_folder, tmp_path, frames=4)
+
+
+def test_all_clips_of_a_video_follow_each_other(
+    toy_folder: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    tokenize(tokenizer_folder, toy_folder, tmp_path, all_clips=True, flip=True, shard_size=5, batch_size=3)
+    tokens = TokenDataset(tmp_path / "train")
+    clips = ClipDataset(load_videos(toy_folder, "train"), 5, 16, 12.5, policy="all")
+    assert tokens.plan.views == ["all", "all flipped"]
+    assert len(tokens) == 2 * len(clips) == 2 * 8 * 3  # 30 frames at 25 a second, 9 of them to a clip
+    assert tokens[0]["id"] == clips[0]["id"] + " all from 0"
+    assert tokens[1]["id"] == clips[1]["id"] + " all from 9"
+    assert tokens[len(clips) + 2]["id"] == clips[2]["id"] + " all flipped from 18"
+    tokenizer = load_tokenizer(tokenizer_folder)
+    for index in range(len(clips)):
+        for item, clip in (
+            (index, clips[index]["clip"]),
+            (len(clips) + index, clips[index]["clip"].flip(-2)),
+        ):
+            with torch.inference_mode():
+                assert torch.equal(tokens[item]["tokens"], tokenizer.encode(to_float(clip[None]))[0])
+            assert tokens[item]["label"] == clips[index]["label"]
+    assert TokenDataset(tmp_path / "test").plan.views == ["center"]
+
+
+def test_all_clips_and_random_ones_exclude_each_other(
+    toy_folder: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="views is 2.*choose one"):
+        tokenize(tokenizer_folder, toy_folder, tmp_path, views=2, all_clips=True)
+    tokenize(tokenizer_folder, toy_folder, tmp_path)
+    with pytest.raises(ValueError, match="another views, ids, labels"):
+        tokenize(tokenizer_folder, toy_folder, tmp_path, all_clips=True)
+
+
+def test_tokens_are_computed_in_float32(
+    toy_folder: Path, tokenizer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    original = CausalVideoTokenizer.encode
+
+    def encode(self: CausalVideoTokenizer, clips: torch.Tensor) -> torch.Tensor:
+        seen.append((torch.is_autocast_enabled("cpu"), torch.backends.cudnn.allow_tf32, clips.dtype))
+        return original(self, clips)
+
+    monkeypatch.setattr(CausalVideoTokenizer, "encode", encode)
+    tf32 = torch.backends.cudnn.allow_tf32
+    tokenize(tokenizer_folder, toy_folder, tmp_path / "plain", splits=["test"])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        tokenize(tokenizer_folder, toy_folder, tmp_path / "mixed", splits=["test"])
+    assert set(seen) == {(False, False, torch.float32)}
+    assert torch.backends.cudnn.allow_tf32 == tf32
+    assert (tmp_path / "plain" / "test" / "shard-000000.npy").read_bytes() == (
+        tmp_path / "mixed" / "test" / "shard-000000.npy"
+    ).read_bytes()
