@@ -1,13 +1,21 @@
 """From class names to clips."""
 
+import dataclasses
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
+from parvideo import pipeline as pipeline_module
 from parvideo.clips import to_float, to_uint8
-from parvideo.order import regions
-from parvideo.pipeline import VideoPipeline
-from parvideo.sampling import SamplingConfig
-from parvideo.tokenizer import CausalVideoTokenizer
+from parvideo.files import read_json, write_json
+from parvideo.order import GenerationOrder, OrderSpec, regions
+from parvideo.pipeline import VideoPipeline, clip_shape
+from parvideo.pipeline_orders import name_order
+from parvideo.pretrained import save_generator, save_tokenizer
+from parvideo.sampling import SamplingConfig, generate
+from parvideo.tokenizer import CausalVideoTokenizer, LlamaGenTokenizer
 from parvideo.transformer import VideoTransformer
 
 NAMES = ["Archery", "ApplyEyeMakeup", "Basketball", "BasketballDunk"]
@@ -119,3 +127,128 @@ def test_what_cannot_go_on_is_refused() -> None:
         make().continue_clips(clips, [0, 0])
     with pytest.raises(ValueError, match="uint8"):
         make().continue_clips(clips.float(), [0, 0])
+
+
+def test_a_batch_of_any_length_does_not_depend_on_what_goes_with_it() -> None:
+    pipeline = make()
+    labels, given = torch.tensor([0, 1, 2]), torch.randint(0, 9, (3, 1, 2, 2))
+    for beginning, latent_frames in ((None, 2), (None, 1), (None, 4), (given, 2), (given, 5)):
+        whole = pipeline.extend_tokens(labels, beginning, latent_frames, 1, 7)
+        assert whole.shape == (3, latent_frames, 2, 2)
+        if beginning is not None:
+            assert torch.equal(whole[:, :1], given)
+        elif latent_frames >= 2:
+            assert torch.equal(whole[:, :2], pipeline.generate_tokens(labels, 7))
+        part = None if beginning is None else beginning[1:]
+        assert torch.equal(
+            whole[1:], pipeline.extend_tokens(labels[1:], part, latent_frames, 1, 7, indices=[1, 2])
+        )
+
+
+def test_progress_counts_every_window() -> None:
+    seen: list[tuple[int, int]] = []
+    given = torch.randint(0, 9, (1, 1, 2, 2))
+    make().extend_tokens(torch.tensor([0]), given, 5, progress=lambda done, total: seen.append((done, total)))
+    # Four windows of five steps; in each the first frame is given, which takes all steps but the last.
+    assert seen == [(5 * window, 20) for window in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(("pixels", "at_once"), [(1 << 20, 16 * 6), (400, 2 * 6), (200, 6), (60, 2), (1, 1)])
+def test_decoding_works_on_few_pixels_at_a_time(
+    pixels: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clips of 6 latent frames, of 24 pixels each."""
+    pipeline = make()
+    tokens = torch.randint(0, 9, (5, 6, 2, 2))
+    whole = pipeline.decode(tokens)
+    assert whole.shape == (5, 11, 4, 4, 3)
+    seen, decode_codes = [], CausalVideoTokenizer.decode_codes
+
+    def counting(tokenizer: CausalVideoTokenizer, codes: torch.Tensor, *cache: Any) -> torch.Tensor:
+        seen.append(codes.shape[0] * codes.shape[2])
+        return decode_codes(tokenizer, codes, *cache)
+
+    monkeypatch.setattr(pipeline_module, "DECODE_PIXELS", {"cpu": pixels})
+    monkeypatch.setattr(CausalVideoTokenizer, "decode_codes", counting)
+    assert (pipeline.decode(tokens).int() - whole.int()).abs().max() <= 1
+    assert sum(seen) == 30
+    assert max(seen) == min(at_once, 30)
+
+
+def test_the_clip_of_a_grid_is_what_the_tokenizer_encodes_to_it() -> None:
+    assert clip_shape(CausalVideoTokenizer.from_preset("tiny"), (5, 4, 6)) == (17, 16, 24)
+    assert clip_shape(CausalVideoTokenizer.from_preset("base"), (1, 4, 4)) == (1, 32, 32)
+    image = LlamaGenTokenizer(16, 4, 32, (1, 1), 1, 32)
+    assert clip_shape(image, (1, 3, 3)) == (1, 6, 6)
+    with pytest.raises(ValueError, match="do not belong together"):
+        clip_shape(image, (2, 3, 3))
+
+
+def several_orders(folder: Path) -> Path:
+    """A folder of a transformer for three orders on the grid (2, 2, 2)."""
+    pipeline = make()
+    specs = [OrderSpec(regions=cut) for cut in ((1, 2, 2), (1, 1, 1), (2, 2, 2))]
+    order = specs[0].build((2, 2, 2))
+    transformer = VideoTransformer(
+        order, 9, 4, dim=16, num_layers=1, num_heads=2, target_positions=True, num_transitions=7
+    )
+    for parameter in transformer.parameters():
+        torch.nn.init.normal_(parameter, std=1.0)
+    save_tokenizer(folder / "tokenizer", pipeline.tokenizer)
+    extra = {"orders": [dataclasses.asdict(spec) for spec in specs]}
+    save_generator(folder / "model", transformer, NAMES, folder / "tokenizer", extra=extra)
+    return folder / "model"
+
+
+def test_a_trained_order_is_chosen_by_its_regions(tmp_path: Path) -> None:
+    pipeline = VideoPipeline.from_pretrained(several_orders(tmp_path))
+    labels = torch.tensor([0, 1, 2])
+    made = {}
+    for cut in ((1, 1, 1), (2, 2, 2), (1, 2, 2)):
+        pipeline.choose_regions(cut)
+        assert pipeline.transformer.order == regions((2, 2, 2), cut)
+        made[cut] = pipeline.generate_tokens(labels)
+        # The engine that is there already follows; a new one would do the same.
+        assert torch.equal(made[cut], generate(pipeline.transformer, labels, SamplingConfig(), range(3)))
+    assert not torch.equal(made[1, 1, 1], made[1, 2, 2])
+    with pytest.raises(ValueError, match=r"trained for \(1, 2, 2\) and \(1, 1, 1\) and \(2, 2, 2\)"):
+        pipeline.choose_regions((1, 2, 1))
+
+
+def test_a_folder_that_names_no_orders_has_its_own_alone() -> None:
+    pipeline = make()
+    pipeline.choose_regions((1, 2, 2))
+    assert pipeline.transformer.order == regions((2, 2, 2), (1, 2, 2))
+    with pytest.raises(ValueError, match=r"trained for \(1, 2, 2\)$"):
+        pipeline.choose_regions((1, 1, 1))
+
+
+def test_orders_that_are_none_are_refused(tmp_path: Path) -> None:
+    folder = several_orders(tmp_path)
+    document = read_json(folder / "config.json")
+    for orders in (
+        [{"regions": [1, 2]}],
+        [{"grouping": "distant"}],
+        ["raster"],
+        [{"regions": [1, 2, 2], "x": 1}],
+    ):
+        document["extra"]["orders"] = orders
+        write_json(folder / "config.json", document)
+        with pytest.raises(ValueError, match="which is none"):
+            VideoPipeline.from_pretrained(folder)
+    document["extra"]["orders"] = [{"regions": [1, 3, 1]}]
+    write_json(folder / "config.json", document)
+    with pytest.raises(ValueError, match="do not divide grid"):
+        VideoPipeline.from_pretrained(folder)
+    raster = VideoTransformer(regions((2, 2, 2), (1, 1, 1)), 9, 4, dim=16, num_layers=1, num_heads=2)
+    with pytest.raises(ValueError, match="transition tokens"):
+        VideoPipeline(make().tokenizer, raster, NAMES, orders=[OrderSpec(regions=(1, 2, 2))])
+
+
+def test_orders_are_named_by_their_regions() -> None:
+    grid = (4, 4, 6)
+    for spec in (OrderSpec(), OrderSpec((1, 2, 3)), OrderSpec((2, 2, 2), "adjacent"), OrderSpec((1, 4, 3))):
+        assert spec in list(name_order(spec.build(grid)))
+    assert {spec.regions for spec in name_order(regions(grid, (2, 2, 3)))} == {(2, 2, 3)}
+    cells = tuple((cell,) for cell in reversed(range(8)))
+    assert list(name_order(GenerationOrder((2, 2, 2), cells))) == []
