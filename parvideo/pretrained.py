@@ -124,17 +124,20 @@ def load_tokenizer(folder: Path, device: str | torch.device = "cpu") -> VideoTok
 def load_transformer(folder: Path, device: str | torch.device = "cpu") -> VideoTransformer:
     """Load a transformer, in eval mode, from a generator's model folder or a run folder.
 
+    The weights in the file become the transformer's: nothing is initialised first, so that it takes the
+    memory of one copy.
+
     Raises:
         FileNotFoundError: if there is no model folder.
         ValueError: if it holds something else, or weights that do not fit.
     """
     folder = find_folder(folder)
     document = _read_config(folder, "generator")
-    with torch.device(device):
+    with torch.device("meta"):  # shapes alone
         transformer = _build(folder, VideoTransformer.from_config, document["config"])
-    _load_weights(folder, transformer, device)
+    _load_weights(folder, transformer, device, assign=True)
     assert isinstance(transformer, VideoTransformer)
-    return transformer.eval()
+    return transformer.to(device).eval()  # the order's tables, which are in no file
 
 
 def load_class_names(folder: Path) -> list[str]:
@@ -203,7 +206,7 @@ def _build(folder: Path, build: Any, config: Mapping[str, Any]) -> nn.Module:
     return module
 
 
-def _load_weights(folder: Path, module: nn.Module, device: str | torch.device) -> None:
+def _load_weights(folder: Path, module: nn.Module, device: str | torch.device, assign: bool = False) -> None:
     path = folder / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {CONFIG} alone is no model")
@@ -222,4 +225,7 @@ def _load_weights(folder: Path, module: nn.Module, device: str | torch.device) -
     if wrong:
         shown = "; ".join(sorted(wrong)[:4]) + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
         raise ValueError(f"{path} does not fit {CONFIG}: {shown}")
-    module.load_state_dict(state)
+    if assign:
+        # A run in bfloat16 saves its own weights so; the module states what it computes in.
+        state = {name: tensor.to(expected[name].dtype) for name, tensor in state.items()}
+    module.load_state_dict(state, assign=assign)

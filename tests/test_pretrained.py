@@ -141,3 +141,42 @@ def test_a_tokenizer_is_no_transformer(tmp_path: Path) -> None:
     save_tokenizer(tmp_path, tiny_tokenizer())
     with pytest.raises(ValueError, match="holds a tokenizer, not a generator"):
         load_transformer(tmp_path)
+
+
+def test_a_transformer_is_loaded_without_being_initialised(
+    generator: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peak is one copy of the weights: those of the file, not those and random ones."""
+    drawn = set()
+    original = torch.nn.init.normal_
+
+    def normal_(tensor: torch.Tensor, *given: float, **more: float) -> torch.Tensor:
+        drawn.add(tensor.device.type)
+        return original(tensor, *given, **more)
+
+    monkeypatch.setattr(torch.nn.init, "normal_", normal_)
+    transformer = load_transformer(generator)
+    assert drawn <= {"meta"}
+    state = [*transformer.parameters(), *transformer.buffers()]
+    assert {tensor.device.type for tensor in state} == {"cpu"}
+    assert all(parameter.requires_grad for parameter in transformer.parameters())
+    transformer.set_order(regions((2, 2, 2), (1, 1, 1)))  # still a whole model
+    assert (
+        transformer(torch.zeros(1, 8, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)).isfinite().all()
+    )
+
+
+def test_training_a_loaded_transformer_leaves_its_file_alone(generator: Path) -> None:
+    before = fingerprint(generator)
+    transformer = load_transformer(generator)
+    with torch.no_grad():
+        for parameter in transformer.parameters():
+            parameter.add_(1.0)
+    assert fingerprint(generator) == before
+
+
+def test_bfloat16_weights_are_loaded_as_the_module_computes(generator: Path) -> None:
+    path = generator / "model" / "weights.safetensors"
+    save_file({name: tensor.bfloat16() for name, tensor in load_file(path).items()}, path)
+    transformer = load_transformer(generator)
+    assert {parameter.dtype for parameter in transformer.parameters()} == {torch.float32}
