@@ -1,0 +1,139 @@
+"""The study: its statistics, its plan's errors, and a whole tiny study that is stopped and goes on."""
+
+import importlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+from parvideo.datasets.toy_bench import BenchSettings
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.fixture(scope="module")
+def study() -> ModuleType:
+    sys.path.insert(0, str(TOOLS))
+    try:
+        return importlib.import_module("study_report")
+    finally:
+        sys.path.remove(str(TOOLS))
+
+
+def measured(study: ModuleType, row: str, fvds: list[float]) -> list[object]:
+    return [
+        study.Measured(row, seed, 1.0, 5, 1.0, fvd, 0.5, 0.5, 0.5, 1.0, 1.0, {})
+        for seed, fvd in enumerate(fvds)
+    ]
+
+
+def test_a_difference_is_the_paired_t_interval(study: ModuleType) -> None:
+    a, b = [3.0, 5.5, 4.0, 6.0], [2.0, 4.0, 3.5, 4.0]
+    found = study.difference(measured(study, "a", a), measured(study, "b", b), "FVD")
+    expected = stats.ttest_rel(a, b).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.distinct == (stats.ttest_rel(a, b).pvalue < 0.05)
+
+
+def test_a_difference_claims_nothing_of_one_seed(study: ModuleType) -> None:
+    assert not study.difference(measured(study, "a", [9.0]), measured(study, "b", [1.0]), "FVD").distinct
+
+
+def test_pairs_must_be_of_the_same_seeds(study: ModuleType) -> None:
+    with pytest.raises(ValueError, match="seeds"):
+        study.difference(measured(study, "a", [1.0, 2.0]), measured(study, "b", [1.0]), "FVD")
+
+
+def test_the_picture_puts_the_faster_left_and_the_better_lower(study: ModuleType) -> None:
+    points = [study.Point("fast & bad", 1.0, 0.1, 20.0, 1.0), study.Point("slow", 1.0, 1.0, 10.0, 0.5)]
+    picture = ElementTree.fromstring(study.draw_points(points))
+    fast, slow = picture.iter("{http://www.w3.org/2000/svg}circle")
+    assert float(fast.attrib["cx"]) < float(slow.attrib["cx"])
+    assert float(fast.attrib["cy"]) < float(slow.attrib["cy"])  # SVG's y grows downwards
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"clips": 0}, "clips is 0"),
+        ({"read_clips": 999}, "read_clips is 999"),
+        ({"seeds": [1, 1]}, "seeds"),
+        ({"compare": [("1x", "4x")]}, "compare names '4x'"),
+        ({"clock": "cpu", "threads": 2}, "threads is 2"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_named(study: ModuleType, change: dict[str, object], named: str) -> None:
+    plans = importlib.import_module("study_plan")
+    plan = plans.StudyPlan(BenchSettings(), 17, 32, Path("t"), Path("g"), [plans.Arm("1x")])
+    with pytest.raises(ValueError, match=named):
+        replace(plan, **change)
+
+
+def tiny_plan(folder: Path) -> Path:
+    """A study of two arms in seconds, its configs made from the reduced study's."""
+    configs = TOOLS.parent / "configs" / "study"
+    for part, steps in (("tokenizer", 6), ("generator", 4)):
+        config = yaml.safe_load((configs / f"{part}_reduced.yaml").read_text())
+        config["trainer"] |= {"max_steps": steps, "val_check_interval": steps, "accelerator": "cpu"}
+        config["checkpoint_every"] = 2
+        (folder / f"{part}.yaml").write_text(yaml.safe_dump(config))
+    plan = yaml.safe_load((configs / "reduced.yaml").read_text())["plan"]
+    plan |= {
+        "data": {"num_classes": 2, "groups": 2, "clips_per_group": 2},
+        "tokenizer": str(folder / "tokenizer.yaml"),
+        "generator": str(folder / "generator.yaml"),
+        "judge_steps": 2,
+        "judge_clips": 16,
+        "reference_clips": 16,
+        "clips": 4,
+        "read_clips": 2,
+        "batch_size": 4,
+        "guidance": [1.0],
+        "seeds": [0],
+        "timed_rounds": 1,
+        "timed_clips": 1,
+        "arms": [arm for arm in plan["arms"] if arm["name"] in ("16x", "any")],
+        "compare": [["any at 16x", "16x"]],
+    }
+    (folder / "plan.yaml").write_text(yaml.safe_dump({"plan": plan}))
+    return folder / "plan.yaml"
+
+
+def run(plan: Path, out: Path, stop_after: str | None = None) -> None:
+    """Run a study; kill it once the file ``stop_after`` is there."""
+    words = [sys.executable, str(TOOLS / "study.py"), "run", "--config", str(plan), "--out", str(out)]
+    process = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    while stop_after is not None and process.poll() is None:
+        if (out / stop_after).exists():
+            process.kill()
+            process.wait()
+            return
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()[-2000:]
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_to_the_same_figures(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    run(plan, tmp_path / "whole")
+    for moment in ("tokenizer/checkpoints", "references.json", "results"):
+        run(plan, tmp_path / "stopped", moment)
+    run(plan, tmp_path / "stopped")
+    results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "stopped")]
+    rows = {(row["row"], row["guidance"]) for row in results[0]["measured"]}
+    assert rows == {("16x", 1.0), ("any at 1x", 1.0), ("any at 4x", 1.0), ("any at 16x", 1.0)}
+    for a, b in zip(results[0]["measured"], results[1]["measured"], strict=True):
+        assert a.pop("fvd") == pytest.approx(b.pop("fvd"), rel=1e-6)
+        assert a == b
+    assert all(np.isfinite(row["transformer"]) and row["transformer"] > 0 for row in results[1]["times"])
+    assert "| any at 4x | 83 |" in (tmp_path / "stopped" / "report.md").read_text()
