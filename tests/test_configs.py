@@ -18,7 +18,8 @@ OVERLAYS |= {
     f"generator/ablations/{path.name}": "generator/ucf101_1x2x2.yaml"
     for path in (CONFIGS / "generator" / "ablations").glob("*.yaml")
 }
-NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"))
+PLANS = {"study/reduced.yaml", "study/full.yaml"}  # of tools/study.py, see tests/tools/test_study.py
+NAMES = sorted({str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} - PLANS)
 
 
 def instantiate(name: str, out: Path, *more: str) -> FitCLI:

@@ -32,7 +32,7 @@ def read_plan(out: Path) -> StudyPlan:
     parser = ArgumentParser()
     parser.add_class_arguments(StudyPlan, "plan")
     parsed = parser.parse_object({"plan": read_json(out / PLAN)})
-    plan: StudyPlan = parser.instantiate_classes(parsed)["plan"]
+    plan: StudyPlan = parser.instantiate(parsed)["plan"]
     return plan
 
 

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import yaml
+from jsonargparse import ArgumentParser
 from scipy import stats
 
 from parvideo.datasets.toy_bench import BenchSettings
@@ -75,6 +76,21 @@ def test_a_plan_that_cannot_be_is_named(study: ModuleType, change: dict[str, obj
     plan = plans.StudyPlan(BenchSettings(), 17, 32, Path("t"), Path("g"), [plans.Arm("1x")])
     with pytest.raises(ValueError, match=named):
         replace(plan, **change)
+
+
+@pytest.mark.parametrize("name", ["reduced", "full"])
+def test_the_plans_are_sound(study: ModuleType, name: str) -> None:
+    plans = importlib.import_module("study_plan")
+    parser = ArgumentParser()
+    parser.add_class_arguments(plans.StudyPlan, "plan")
+    given = yaml.safe_load((TOOLS.parent / "configs" / "study" / f"{name}.yaml").read_text())
+    plan = parser.instantiate(parser.parse_object(given))["plan"]
+    steps = {name: plans.build_order(spec, (5, 8, 8)).steps for name, spec in plan.rows.items()}
+    assert (steps["1x"], steps["4x"], steps["16x"]) == (320, 83, 35)
+    assert steps["space-time-20x"] == steps["adjacent-16x"] == steps["any at 16x"] == 35
+    assert len(plan.seeds) >= 3
+    for config in (plan.tokenizer, plan.generator):
+        assert (TOOLS.parent / config).is_file()
 
 
 def tiny_plan(folder: Path) -> Path:
