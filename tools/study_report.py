@@ -13,15 +13,32 @@ from study_plan import Measured, StudyPlan, Timed
 
 from parvideo.files import atomic_path, read_json, write_json
 
-FIGURES: dict[str, Callable[[Measured], float]] = {
-    "FVD": lambda one: one.fvd,
-    "class read": lambda one: 100 * one.class_accuracy,
-    "an object broken": lambda one: 100 * one.broken,
-    "any violation": lambda one: 100 * one.violations,
-    "violations a clip": lambda one: one.violations_per_clip,
-    "motion error": lambda one: one.motion_error,
-}
-"""The figures of the tables, by name; shares in percent."""
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the tables.
+
+    Attributes:
+        name: its heading.
+        value: of what was measured.
+        digits: shown after the point.
+        relative: whether differences are stated in percent of the row that is subtracted.
+    """
+
+    name: str
+    value: Callable[[Measured], float]
+    digits: int = 1
+    relative: bool = False
+
+
+FIGURES = (
+    Figure("FVD", lambda one: one.fvd, 2, relative=True),
+    Figure("class read, %", lambda one: 100 * one.class_accuracy),
+    Figure("an object broken, %", lambda one: 100 * one.broken),
+    Figure("any violation, %", lambda one: 100 * one.violations),
+    Figure("violations a clip", lambda one: one.violations_per_clip, 2),
+    Figure("motion error", lambda one: one.motion_error, 2),
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +49,9 @@ class Difference:
         a: name of the row.
         b: name of the row that is subtracted.
         guidance: scale of both.
-        figure: which figure, of ``FIGURES``.
+        figure: name of the figure.
+        digits: to show.
+        unit: ``%`` where it is in percent of b, else empty.
         mean: of a - b over the seeds.
         low, high: its 95% interval by Student's t over the seeds; infinite with one seed.
     """
@@ -41,6 +60,8 @@ class Difference:
     b: str
     guidance: float
     figure: str
+    digits: int
+    unit: str
     mean: float
     low: float
     high: float
@@ -51,30 +72,29 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def difference(
-    a: Sequence[Measured], b: Sequence[Measured], figure: str, relative: bool = False
-) -> Difference:
+def difference(a: Sequence[Measured], b: Sequence[Measured], figure: Figure) -> Difference:
     """How far row ``a`` lies above row ``b``, the seeds in the same order.
 
     Args:
         a: a row's measurements with one guidance scale.
         b: another's.
-        figure: of ``FIGURES``.
-        relative: in percent of ``b``.
+        figure: which.
 
     Raises:
         ValueError: if the seeds differ.
     """
     if [one.seed for one in a] != [one.seed for one in b] or not a:
         raise ValueError(f"{a[:1]} and {b[:1]} are of other seeds; pairs need the same")
-    value = FIGURES[figure]
-    pairs = np.array([(value(x), value(y)) for x, y in zip(a, b, strict=True)])
-    each = 100 * (pairs[:, 0] / pairs[:, 1] - 1) if relative else pairs[:, 0] - pairs[:, 1]
+    pairs = np.array([(figure.value(x), figure.value(y)) for x, y in zip(a, b, strict=True)])
+    each = 100 * (pairs[:, 0] / pairs[:, 1] - 1) if figure.relative else pairs[:, 0] - pairs[:, 1]
     half = math.inf
     if len(each) > 1:
         half = float(stats.t.ppf(0.975, len(each) - 1) * stats.sem(each))
     mean = float(each.mean())
-    return Difference(a[0].row, b[0].row, a[0].guidance, figure, mean, mean - half, mean + half)
+    digits, unit = (1, "%") if figure.relative else (figure.digits, "")
+    return Difference(
+        a[0].row, b[0].row, a[0].guidance, figure.name, digits, unit, mean, mean - half, mean + half
+    )
 
 
 def write_report(out: Path, plan: StudyPlan) -> None:
@@ -154,15 +174,17 @@ def _table(
     rows: Sequence[Sequence[Measured]], references: Sequence[Measured], times: dict[str, Timed]
 ) -> str:
     lines = [
-        "| | steps | val. loss | " + " | ".join(FIGURES) + " | s a clip | speed-up | with decoder |",
+        "| | steps | val. loss | "
+        + " | ".join(figure.name for figure in FIGURES)
+        + " | s a clip | speed-up | with decoder |",
         "|---" * (len(FIGURES) + 6) + "|",
     ]
     for one in references:
-        figures = " | ".join(f"{value(one):.2f}" for value in FIGURES.values())
+        figures = " | ".join(f"{figure.value(one):.{figure.digits}f}" for figure in FIGURES)
         lines.append(f"| {one.row} | | | {figures} | | | |")
     slowest = times[rows[0][0].row]
     for row in rows:
-        figures = " | ".join(_mean([value(one) for one in row]) for value in FIGURES.values())
+        figures = " | ".join(_mean([figure.value(one) for one in row], figure.digits) for figure in FIGURES)
         time = times[row[0].row]
         whole = time.transformer + time.decoder
         lines.append(
@@ -177,8 +199,8 @@ def _differences(differences: Sequence[Difference]) -> str:
     lines = ["| a - b | guidance | figure | mean | 95% interval | excludes 0 |", "|---|---|---|---|---|---|"]
     for one in differences:
         lines.append(
-            f"| {one.a} - {one.b} | {one.guidance:g} | {one.figure} | {one.mean:+.2f} "
-            f"| {one.low:+.2f} .. {one.high:+.2f} | {'yes' if one.distinct else 'no'} |"
+            f"| {one.a} - {one.b} | {one.guidance:g} | {one.figure} | {one.mean:+.{one.digits}f}{one.unit} "
+            f"| {one.low:+.{one.digits}f} .. {one.high:+.{one.digits}f} | {'yes' if one.distinct else 'no'} |"
         )
     return "\n".join(lines)
 
@@ -187,7 +209,7 @@ def _standard_error(values: Sequence[float]) -> float:
     return float(stats.sem(values)) if len(values) > 1 else 0.0
 
 
-def _mean(values: Sequence[float], digits: int = 2) -> str:
+def _mean(values: Sequence[float], digits: int) -> str:
     mean = f"{np.mean(values):.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {_standard_error(values):.{digits}f}"
 

@@ -29,6 +29,10 @@ def study() -> ModuleType:
         sys.path.remove(str(TOOLS))
 
 
+def plain(study: ModuleType) -> object:
+    return study.Figure("FVD", lambda one: one.fvd)
+
+
 def measured(study: ModuleType, row: str, fvds: list[float]) -> list[object]:
     return [
         study.Measured(row, seed, 1.0, 5, 1.0, fvd, 0.5, 0.5, 0.5, 1.0, 1.0, {})
@@ -38,19 +42,28 @@ def measured(study: ModuleType, row: str, fvds: list[float]) -> list[object]:
 
 def test_a_difference_is_the_paired_t_interval(study: ModuleType) -> None:
     a, b = [3.0, 5.5, 4.0, 6.0], [2.0, 4.0, 3.5, 4.0]
-    found = study.difference(measured(study, "a", a), measured(study, "b", b), "FVD")
+    found = study.difference(measured(study, "a", a), measured(study, "b", b), plain(study))
     expected = stats.ttest_rel(a, b).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.distinct == (stats.ttest_rel(a, b).pvalue < 0.05)
 
 
+def test_a_relative_difference_is_in_percent_of_the_row_that_is_subtracted(study: ModuleType) -> None:
+    figure = study.Figure("FVD", lambda one: one.fvd, relative=True)
+    found = study.difference(measured(study, "a", [1.0, 6.0]), measured(study, "b", [2.0, 4.0]), figure)
+    assert found.mean == pytest.approx(0.0)  # half as much, and half as much again
+    assert found.unit == "%"
+
+
 def test_a_difference_claims_nothing_of_one_seed(study: ModuleType) -> None:
-    assert not study.difference(measured(study, "a", [9.0]), measured(study, "b", [1.0]), "FVD").distinct
+    assert not study.difference(
+        measured(study, "a", [9.0]), measured(study, "b", [1.0]), plain(study)
+    ).distinct
 
 
 def test_pairs_must_be_of_the_same_seeds(study: ModuleType) -> None:
     with pytest.raises(ValueError, match="seeds"):
-        study.difference(measured(study, "a", [1.0, 2.0]), measured(study, "b", [1.0]), "FVD")
+        study.difference(measured(study, "a", [1.0, 2.0]), measured(study, "b", [1.0]), plain(study))
 
 
 def test_the_picture_puts_the_faster_left_and_the_better_lower(study: ModuleType) -> None:
