@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 from parvideo.commands.first_frames import FirstFrames
 from parvideo.commands.numbers import parse_interval, parse_triple
-from parvideo.commands.sample_files import Clips, choose_batch_size, finish_files, generate_files, sweep
+from parvideo.commands.sample_files import (
+    Clips,
+    choose_batch_size,
+    ending_tidily,
+    finish_files,
+    generate_files,
+    sweep,
+)
 from parvideo.files import read_json, write_json
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained import TOKENIZER, find_folder, fingerprint, load_extra
@@ -68,7 +75,7 @@ def sample(
             that its window slides.
         overlap: latent frames that each further window takes over.
         batch_size: clips generated together; if not given as many as half of the free memory holds (a power
-            of two, up to 64 on a CPU and 256 on CUDA, where it is halved should memory run out).
+            of two, up to 16 on a CPU and 256 on CUDA, where it is halved should memory run out).
         clips_per_file: clips in one .npz; a stopped run goes on with the first file that is not finished.
         previews: how many clips get an .mp4, spread evenly over the classes.
         fps: frames a second of the .mp4; as the model was trained, if not given.
@@ -129,7 +136,8 @@ def sample(
     )
     if fabric.is_global_zero:
         sweep(out)
-    generate_files(pipeline, clips, out, clips_per_file, together, previews, fabric)
+    with ending_tidily():
+        generate_files(pipeline, clips, out, clips_per_file, together, previews, fabric)
     if fabric.is_global_zero:
         shown = finish_files(clips, out, clips_per_file, previews)
         filmed = len(clips.shown(previews))

@@ -1,6 +1,9 @@
 """Sample files: generated clips on disk, a file at a time, in memory that does not grow with their number."""
 
+import contextlib
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +23,8 @@ from parvideo.pipeline import VideoPipeline
 from parvideo.sampling import SamplingConfig
 from parvideo.training.devices import own_share
 
-MOST_AT_ONCE = {"cpu": 64, "cuda": 256}
-"""The largest batch that is chosen without being asked for: beyond it a kill would cost too much work."""
+MOST_AT_ONCE = {"cpu": 16, "cuda": 256}
+"""The largest batch that is chosen without being asked for. On a CPU more clips at once take as long each."""
 SHEET_CLIPS = 64
 SHEET_BYTES = 1 << 28
 """The contact sheet shows up to so many clips, and fewer of long or large ones: its frames lie in memory."""
@@ -191,6 +194,23 @@ def finish_files(clips: Clips, out: Path, clips_per_file: int, previews: int) ->
         SHEET_SCALE,
     )
     return len(shown)
+
+
+@contextlib.contextmanager
+def ending_tidily() -> Iterator[None]:
+    """Inside, SIGTERM ends the program as an error does, which removes the file that was being written."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # where Python allows no handler
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def sweep(out: Path) -> None:
