@@ -259,18 +259,8 @@ class VideoPipeline:
             ValueError: if no latent frame would be generated, or the overlap does not fit the window.
         """
         length = self.transformer.order.grid[0]
-        goal = length if latent_frames is None else latent_frames
         there = 0 if given is None else given.shape[1]
-        if goal <= there:
-            raise ValueError(
-                f"latent_frames must be more than the {there} that the clips have, got {goal}"
-                if there
-                else f"latent_frames must be 1 or more, got {goal}"
-            )
-        if goal > length and not 1 <= overlap < length:
-            raise ValueError(
-                f"overlap must lie in 1..{length - 1} for a window of {length} latent frames, got {overlap}"
-            )
+        goal = self.check_length(latent_frames, overlap, there)
         config = dataclasses.replace(config or SamplingConfig(), seed=seed)
         indices = range(len(labels)) if indices is None else indices
         windows = (there < length) + max(0, -(-(goal - max(there, length)) // max(1, length - overlap)))
@@ -294,6 +284,29 @@ class VideoPipeline:
             missing = goal - tokens.shape[1]
             tokens = extend(self.transformer, tokens, labels, missing, overlap, config, indices, window)
         return tokens
+
+    def check_length(self, latent_frames: int | None, overlap: int, given: int = 0) -> int:
+        """The length in latent frames that clips will have, once it is known to be possible.
+
+        Args:
+            latent_frames: wanted; the trained length if not given.
+            overlap: latent frames that each window beyond the trained length takes over.
+            given: latent frames that are there already.
+
+        Raises:
+            ValueError: if no latent frame would be generated, or the overlap does not fit the window.
+        """
+        length = self.transformer.order.grid[0]
+        goal = length if latent_frames is None else latent_frames
+        if goal < 1:
+            raise ValueError(f"latent_frames must be 1 or more, got {goal}")
+        if goal <= given:
+            raise ValueError(f"latent_frames must be more than the {given} that the clips have, got {goal}")
+        if goal > length and not 1 <= overlap < length:
+            raise ValueError(
+                f"overlap must lie in 1..{length - 1} for a window of {length} latent frames, got {overlap}"
+            )
+        return goal
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor, batch_size: int = 16) -> Tensor:
