@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from parvideo.commands.numbers import parse_triple
+
 
 def bench(
     size: str = "B",
@@ -71,8 +73,8 @@ def bench(
         heads=heads,
         vocabulary=vocabulary,
         classes=classes,
-        grid=_triple("grid", grid),
-        regions=[_triple("regions", cut) for cut in cuts],
+        grid=parse_triple("grid", grid),
+        regions=[parse_triple("regions", cut) for cut in cuts],
         batch=_positive("batch", batch),
         guidance=guidance,
         dtype=dtype,
@@ -96,14 +98,6 @@ def bench(
 
         write_json(out, report)
         print(f"written {out}")
-
-
-def _triple(name: str, text: str) -> tuple[int, int, int]:
-    try:
-        t, h, w = (int(part) for part in text.strip("()[]").split(","))
-    except ValueError:
-        raise ValueError(f"{name} is {text!r}; give three whole numbers t,h,w such as 5,16,16") from None
-    return t, h, w
 
 
 def _positive(name: str, value: int) -> int:

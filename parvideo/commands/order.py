@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from parvideo.commands.numbers import parse_triple
+
 
 def order(
     grid: str = "5,16,16",
@@ -27,17 +29,9 @@ def order(
     from parvideo.order import OrderSpec
     from parvideo.order_view import describe, write_order
 
-    spec = OrderSpec(_triple("regions", regions), grouping, initial, attention, transition)
-    built = spec.build(_triple("grid", grid))
+    spec = OrderSpec(parse_triple("regions", regions), grouping, initial, attention, transition)
+    built = spec.build(parse_triple("grid", grid))
     print("\n".join(describe(built)))
     if out is not None:
         write_order(out, built)
         print(f"written         {out}")
-
-
-def _triple(name: str, text: str) -> tuple[int, int, int]:
-    try:
-        t, h, w = (int(part) for part in text.strip("()[]").split(","))
-    except ValueError:
-        raise ValueError(f"{name} is {text!r}; give three whole numbers t,h,w such as 5,16,16") from None
-    return t, h, w

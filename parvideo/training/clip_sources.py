@@ -166,8 +166,10 @@ class SavedClips(ClipSource):
     def __init__(self, folder: Path, allow_lossy: bool = False) -> None:
         if not folder.is_dir():
             raise ValueError(f"{folder} is no folder; give one with .npz or .npy files of clips")
-        arrays = sorted(path for path in folder.iterdir() if path.suffix in (".npz", ".npy"))
-        videos = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+        # Hidden files are what a killed writer left half done.
+        files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        arrays = [path for path in files if path.suffix in (".npz", ".npy")]
+        videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
         self.lossy = not arrays and bool(videos)
         if self.lossy and not allow_lossy:
             raise ValueError(

@@ -1,6 +1,7 @@
 """`parvideo evaluate`, `fvd-stats` and `compare-reports` on the toy set, from files to the report."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from parvideo.order import regions
 from parvideo.pretrained import save_generator, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.presets import PRESETS
-from parvideo.training.clip_sources import RealClips, copied_labels, uniform_labels
+from parvideo.training.clip_sources import RealClips, SavedClips, copied_labels, uniform_labels
 from parvideo.transformer import VideoTransformer
 
 SMALL: dict[str, Any] = {"frames": 9, "size": 32, "stride": 2, "real_count": 0, "fake_count": 6, "workers": 0}
@@ -229,3 +230,10 @@ def test_refuses_repeated_indices(folder: Path, tmp_path: Path) -> None:
         (tmp_path / f"{name}.npz").write_bytes((folder / "clips/clips-00000.npz").read_bytes())
     with pytest.raises(ValueError, match="repeats index 0"):
         run(folder, tmp_path / "r.json", clips=tmp_path)
+
+
+def test_what_a_killed_sample_left_half_written_is_not_read(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "clips", tmp_path / "clips")
+    (tmp_path / "clips" / ".clips-00002-x1y2.npz").write_bytes(b"PK half a file")
+    whole, killed = SavedClips(folder / "clips"), SavedClips(tmp_path / "clips")
+    assert (killed.ids, killed.manifest) == (whole.ids, whole.manifest)
