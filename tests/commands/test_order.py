@@ -44,7 +44,7 @@ def test_an_order_of_many_phases_is_cut_short() -> None:
 
 @pytest.mark.parametrize("text", ["5,16", "5x16x16", "5,16,16,1", "", "a,b,c"])
 def test_a_malformed_grid_is_refused_with_what_would_be_right(text: str) -> None:
-    with pytest.raises(ValueError, match=r"grid is .*such as 5,16,16"):
+    with pytest.raises(ValueError, match=r"grid is .*such as 1,4,4"):
         order_command(grid=text)
 
 
