@@ -1,34 +1,33 @@
-"""Two gloo processes: the same files as one, training to the same weights, and exact resumption."""
+"""Two gloo processes: the files of one, the same training, and exact resumption, with DDP and with FSDP."""
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from parvideo.datasets import ToySettings, write_toy_data
-from parvideo.metrics.classifier import SmallI3D, SmallI3DExtractor
-from parvideo.order import regions
-from parvideo.pretrained import save_generator, save_tokenizer
-from parvideo.tokenizer import CausalVideoTokenizer
+from parvideo.datasets import TokenDataset, TokenWriter
 from parvideo.training.checkpoints import FOLDER, list_checkpoints
 from parvideo.training.logs import read_metrics
-from parvideo.transformer import VideoTransformer
 
 pytestmark = pytest.mark.slow
 
 
-def start(words: list[object]) -> subprocess.Popen[bytes]:
+def start(words: list[object], **environment: str) -> subprocess.Popen[bytes]:
     """One `parvideo` command in a process group of its own, one thread a process."""
     return subprocess.Popen(
         [sys.executable, "-m", "parvideo.cli", *map(str, words)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -37,31 +36,15 @@ def start(words: list[object]) -> subprocess.Popen[bytes]:
 
 def parvideo(*words: object) -> None:
     process = start(list(words))
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors.decode()[-3000:]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, write_world: Callable[[Path, int, int], None]) -> Path:
     """Toy videos, a tokenizer, tokens, a generator and a feature network, all tiny."""
     folder = tmp_path_factory.mktemp("two")
-    settings = ToySettings(num_classes=2, groups=4, clips_per_group=4, height=16, width=20, frames=30)
-    write_toy_data(folder / "toy", settings)
-    torch.manual_seed(0)
-    tokenizer = CausalVideoTokenizer(
-        channels=4,
-        channel_multipliers=(1, 1, 1),
-        num_res_blocks=1,
-        time_strides=(2, 2),
-        space_strides=(2, 2),
-        norm_groups=2,
-        levels=(3, 3),
-    )
-    form = {"frames": 9, "size": 16, "fps": 12.5, "stride": None}
-    save_tokenizer(folder / "tokenizer", tokenizer, extra=form)
-    transformer = VideoTransformer(regions((3, 4, 4), (1, 2, 2)), 9, 2, dim=16, num_layers=1, num_heads=2)
-    save_generator(folder / "model", transformer, ["a", "b"], folder / "tokenizer", extra={"fps": 12.5})
-    SmallI3DExtractor(SmallI3D(2, width=1), frames=9, size=16).save(folder / "net")
+    write_world(folder, 4, 4)
     tokenize(folder, folder / "tokens", 1)
     return folder
 
@@ -80,13 +63,57 @@ def training(folder: Path, out: Path, devices: int, *more: str) -> list[object]:
         *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1", "--model.num_heads=2"),
         *("--model.lr=0.01", "--global_batch=8", f"--data.batch_size={8 // devices}"),
         *("--trainer.accelerator=cpu", f"--trainer.devices={devices}", "--trainer.strategy=auto"),
-        *("--trainer.max_steps=60", "--trainer.val_check_interval=20", "--trainer.log_every_n_steps=1"),
+        *("--trainer.max_steps=30", "--trainer.val_check_interval=10", "--trainer.log_every_n_steps=1"),
         *("--checkpoint_every=5", "--ema_decay=0.9", f"--out={out}", *more),
     ]
 
 
-def final(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / FOLDER / "step-00000060.ckpt", weights_only=True)["state_dict"]
+def final(run: Path) -> dict[str, Any]:
+    return torch.load(run / FOLDER / "step-00000030.ckpt", weights_only=True)
+
+
+def tensors(state: Any, name: str = "") -> dict[str, torch.Tensor]:
+    """Every tensor in a nested state, by where it is."""
+    if isinstance(state, torch.Tensor):
+        return {name: state}
+    inside = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
+    return {place: value for key, part in inside for place, value in tensors(part, f"{name}/{key}").items()}
+
+
+def trained(run: Path) -> dict[str, torch.Tensor]:
+    """Weights, average and optimizer states at a run's end."""
+    checkpoint = final(run)
+    parts = {name: checkpoint[name] for name in ("state_dict", "callbacks", "optimizer_states")}
+    found = tensors(parts)
+    assert any("average" in name for name in found)
+    assert any("exp_avg_sq" in name for name in found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def runs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs without dropout on one device and on two, validated on an odd number of samples."""
+    odd = folder / "odd"
+    shutil.copytree(folder / "tokens", odd)
+    shutil.rmtree(odd / "test")
+    held_out = TokenDataset(folder / "tokens" / "test")
+    plan = dataclasses.replace(
+        held_out.plan, ids=held_out.plan.ids[:7], labels=held_out.plan.labels[:7], shard_size=7
+    )
+    writer = TokenWriter(odd / "test", plan)
+    writer.write_shard(0, held_out.read(range(7))[0])
+    writer.finish()
+    places = {strategy: tmp_path_factory.mktemp(strategy) for strategy in ("auto", "ddp", "sharded")}
+    for strategy, out in places.items():
+        parvideo(*still(folder, out, strategy))
+    return places
+
+
+def still(folder: Path, out: Path, strategy: str) -> list[object]:
+    """Training without dropout, which differs from device to device; "auto" is on one of them."""
+    none = ["--model.dropout=0", "--model.attention_dropout=0", "--model.label_dropout=0"]
+    chosen = [f"--trainer.strategy={strategy}", f"--data.tokens={folder / 'odd'}"]
+    return training(folder, out, 1 if strategy == "auto" else 2, *none, *chosen)
 
 
 def test_tokens_are_the_same(folder: Path, tmp_path: Path) -> None:
@@ -133,35 +160,130 @@ def test_scores_are_the_same(folder: Path, tmp_path: Path) -> None:
         assert reports[0][name] == reports[1][name]
 
 
-def test_training_is_the_same_but_for_rounding(folder: Path, tmp_path: Path) -> None:
-    """Without dropout, which differs from device to device; the order of the samples is the same."""
-    still = ["--model.dropout=0", "--model.attention_dropout=0", "--model.label_dropout=0"]
-    for devices in (1, 2):
-        parvideo(*training(folder, tmp_path / str(devices), devices, *still))
-    one, two = (read_metrics(tmp_path / name) for name in ("1", "2"))
-    for name in ("train/loss", "val/loss"):
-        losses = [dict(curves[name]) for curves in (one, two)]
+@pytest.mark.parametrize("strategy", ["ddp", "sharded"])
+def test_training_is_the_same_but_for_rounding(runs: dict[str, Path], tmp_path: Path, strategy: str) -> None:
+    """Losses of every step and of the whole held-out set, weights, average and optimizer states."""
+    one, two = runs["auto"], runs[strategy]
+    curves = [read_metrics(run) for run in (one, two)]
+    for name, tolerance in (("train/loss", 1e-4), ("train/grad_norm", 1e-3), ("val/loss", 1e-4)):
+        losses = [dict(each[name]) for each in curves]
         assert losses[0].keys() == losses[1].keys()
-        assert list(losses[0].values()) == pytest.approx(list(losses[1].values()), rel=1e-4)
-    for name, value in final(tmp_path / "1").items():
-        assert torch.allclose(value, final(tmp_path / "2")[name], atol=1e-3), name
+        assert list(losses[0].values()) == pytest.approx(list(losses[1].values()), rel=tolerance)
+    alike(trained(one), trained(two))
+    parvideo("export", "--run", two, "--out", tmp_path / "model")
+    exported, own = (folder / "weights.safetensors" for folder in (tmp_path / "model", two / "model"))
+    assert exported.read_bytes() == own.read_bytes()
 
 
+@pytest.mark.parametrize(("before", "after"), [("auto", "sharded"), ("sharded", "auto")])
+def test_a_run_goes_on_with_another_strategy(
+    folder: Path, runs: dict[str, Path], tmp_path: Path, before: str, after: str
+) -> None:
+    (tmp_path / FOLDER).mkdir()
+    shutil.copy(runs[before] / FOLDER / "step-00000025.ckpt", tmp_path / FOLDER)
+    parvideo(*still(folder, tmp_path, after))
+    assert len(read_metrics(tmp_path)["train/loss"]) == 5
+    alike(trained(runs[before]), trained(tmp_path))
+
+
+def alike(expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor]) -> None:
+    assert expected.keys() == got.keys()
+    for name, value in expected.items():
+        assert value.shape == got[name].shape, name
+        assert torch.allclose(value.float(), got[name].float(), atol=1e-3), name
+
+
+def test_a_tokenizer_is_validated_on_every_clip_once(folder: Path, tmp_path: Path) -> None:
+    for devices in (1, 2):
+        parvideo(
+            *("fit", "--model", "parvideo.training.tokenizer_module.TokenizerModule"),
+            *("--model.tokenizer", "parvideo.tokenizer.CausalVideoTokenizer"),
+            *("--model.tokenizer.channels=4", "--model.tokenizer.channel_multipliers=[1,1]"),
+            *("--model.tokenizer.num_res_blocks=1", "--model.tokenizer.time_strides=[2]"),
+            *("--model.tokenizer.space_strides=[2]", "--model.tokenizer.norm_groups=2"),
+            *("--model.tokenizer.levels=[3,3]", "--data", "parvideo.training.data.ClipDataModule"),
+            *(f"--data.root={folder / 'toy'}", "--data.frames=3", "--data.size=8", "--data.fps=12.5"),
+            *("--data.val_clips=7", "--data.val_batch_size=2", f"--data.batch_size={4 // devices}"),
+            *("--trainer.accelerator=cpu", f"--trainer.devices={devices}", "--trainer.max_steps=4"),
+            *("--trainer.val_check_interval=2", f"--out={tmp_path / str(devices)}"),
+        )
+    one, two = (read_metrics(tmp_path / name) for name in ("1", "2"))
+    for name in ("val/psnr", "val/psnr_copy_first", "val/ssim", "val/motion_ratio", "val/usage"):
+        assert [step for step, _ in two[name]] == [2, 4]
+        assert [value for _, value in two[name]] == pytest.approx([value for _, value in one[name]], rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives an uninterrupted run on two devices with a strategy."""
+    made: dict[str, Path] = {}
+
+    def get(strategy: str) -> Path:
+        if strategy not in made:
+            made[strategy] = tmp_path_factory.mktemp("whole")
+            parvideo(*training(folder, made[strategy], 2, f"--trainer.strategy={strategy}"))
+        return made[strategy]
+
+    return get
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "sharded"])
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
-def test_a_stopped_run_goes_on_to_the_same_bits(folder: Path, tmp_path: Path, signum: int) -> None:
-    parvideo(*training(folder, tmp_path / "whole", 2))
-    process = start(training(folder, tmp_path / "run", 2))
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    folder: Path, whole: Callable[[str], Path], tmp_path: Path, signum: int, strategy: str
+) -> None:
+    chosen = f"--trainer.strategy={strategy}"
+    process = start(training(folder, tmp_path / "run", 2, chosen))
     while len(list_checkpoints(tmp_path / "run" / FOLDER)) < 2:
         assert process.poll() is None, process.communicate()[1].decode()[-3000:]
         time.sleep(0.01)
     os.killpg(process.pid, signum) if signum == signal.SIGKILL else process.send_signal(signum)
-    process.communicate(timeout=120)
+    process.communicate(timeout=600)
     assert process.returncode != 0
-    assert not (tmp_path / "run" / FOLDER / "step-00000060.ckpt").exists()
-    parvideo(*training(folder, tmp_path / "run", 2))
-    expected, got = final(tmp_path / "whole"), final(tmp_path / "run")
+    assert not (tmp_path / "run" / FOLDER / "step-00000030.ckpt").exists()
+    parvideo(*training(folder, tmp_path / "run", 2, chosen))
+    same(whole(strategy), tmp_path / "run")
+
+
+def test_slurms_tasks_stop_together_and_the_job_is_requeued_once(
+    folder: Path, whole: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Two tasks as srun starts them; the signal reaches the second alone."""
+    told = tmp_path / "told"
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "scontrol"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
+    program.chmod(0o755)
+
+    def tasks() -> list[subprocess.Popen[bytes]]:
+        settings = {"NTASKS": "2", "NTASKS_PER_NODE": "2", "JOB_NAME": "train", "JOB_ID": "4711"}
+        job = {f"SLURM_{name}": value for name, value in {**settings, "NODEID": "0"}.items()}
+        job["PATH"] = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+        words = training(folder, tmp_path / "run", 2, "--trainer.strategy=ddp")
+        return [start(words, **job, SLURM_PROCID=rank, SLURM_LOCALID=rank) for rank in ("0", "1")]
+
+    processes = tasks()
+    while len(list_checkpoints(tmp_path / "run" / FOLDER)) < 1:
+        assert processes[0].poll() is None, processes[0].communicate()[1].decode()[-3000:]
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGUSR1)
+    for process in processes:
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 128 + signal.SIGUSR1, errors.decode()[-3000:]
+    assert told.read_text() == "requeue 4711\n"
+    for process in tasks():
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors.decode()[-3000:]
+    assert told.read_text() == "requeue 4711\n"
+    same(whole("ddp"), tmp_path / "run")
+
+
+def same(whole: Path, run: Path) -> None:
+    """A run that was stopped ends where an uninterrupted one does, and logged the same."""
+    expected, got = trained(whole), trained(run)
+    assert expected.keys() == got.keys()
     assert all(torch.equal(value, got[name]) for name, value in expected.items())
-    curves = [read_metrics(tmp_path / name)["train/loss"] for name in ("whole", "run")]
-    # Killed between saving a step and logging it, a run lacks that one point.
-    assert set(curves[1]) <= set(curves[0])
-    assert len(curves[0]) - len(curves[1]) <= (1 if signum == signal.SIGKILL else 0)
+    curves = [read_metrics(place) for place in (whole, run)]
+    for name in ("train/loss", "train/lr", "train/grad_norm", "val/loss"):
+        assert curves[0][name] == curves[1][name]
+    assert len(curves[0]["train/loss"]) == 30
