@@ -10,7 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from parvideo.sampling import SamplingConfig, filter_logits, sample_tokens
+from parvideo.sampling import SamplingConfig, filter_logits, invert_cumulative, sample_tokens
+
+INFINITE_LOGITS = "the logits hold infinity: the weights or the activations are broken"
 
 
 def block_size(vocabulary: int) -> int:
@@ -29,6 +31,7 @@ def draw_tokens(
     block: int,
     buffer: Tensor,
     factors: Sequence[int] | None = None,
+    checked: bool = True,
 ) -> Tensor:
     """Draw one token a row as `parvideo.sampling.sample_tokens` does.
 
@@ -39,18 +42,22 @@ def draw_tokens(
         block: see `block_size`; 0 to draw by `parvideo.sampling.sample_tokens` itself.
         buffer: float32 ``[.., V]`` of at least M rows, overwritten: no large allocation in the loop.
         factors: of a model that predicts tokens as digits, whose logits are few.
+        checked: look for broken logits. If not, the caller sees to it that the largest of each row (and
+            digit) is finite, and the host never waits for the device.
 
     Returns:
         int64 ``[M]``.
 
     Raises:
-        ValueError: if the logits hold NaN or leave no token to draw.
+        ValueError: if checked logits hold NaN or leave no token to draw.
     """
     if block == 0 or factors is not None:
-        return sample_tokens(logits, uniforms, config, factors)
+        draw = sample_tokens if checked else invert_cumulative
+        return draw(logits, uniforms, config, factors)
     if config.temperature == 0:
         best, tokens = logits.max(dim=-1)
-        _check(best, logits, uniforms, config)
+        if checked:
+            _check(best, logits, uniforms, config)
         return tokens
     kept = logits.float()
     if config.temperature != 1:
@@ -62,7 +69,8 @@ def draw_tokens(
     ends = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
     rounded = ends.float()
     total = rounded[:, -1]
-    _check(total, logits, uniforms, config)
+    if checked:
+        _check(total, logits, uniforms, config)
     threshold = torch.minimum(uniforms.float() * total, below(total))
     chosen = torch.searchsorted(rounded, threshold[:, None], right=True)
     before = torch.where(chosen > 0, ends.gather(1, (chosen - 1).clamp_(min=0)), 0.0)
@@ -80,5 +88,5 @@ def below(x: Tensor) -> Tensor:
 def _check(sums: Tensor, logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> None:
     if not bool(torch.isfinite(sums).all()):
         if torch.isposinf(logits).any():
-            raise ValueError("the logits hold infinity: the weights or the activations are broken")
+            raise ValueError(INFINITE_LOGITS)
         sample_tokens(logits, uniforms, config)  # knows what else can be wrong, and says so

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from parvideo.engine import LOGITS, PREFILL, SCORES
+from parvideo.engine import SCORES
+from parvideo.engine_base import LOGITS, PREFILL
 from parvideo.transformer.model import VideoTransformer
 
 LOOP_LOGITS = 10

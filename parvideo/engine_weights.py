@@ -16,6 +16,8 @@ class LayerWeights:
     that the norm itself is a division by a length (`normalize`), three operations instead of seven: between
     matrix products each small operation costs some 10 microseconds, for its code is no longer in the cache.
 
+    They are copies: what later happens to the block's own is not seen here.
+
     Args:
         block: of the transformer.
         dtype: to compute in.
@@ -26,14 +28,17 @@ class LayerWeights:
         attention, ffn = block.attention, block.ffn
         self.qkv = DecodeLinear(fold(attention.qkv.weight, block.attention_norm).to(dtype), packed)
         self.qk_norm = (
-            (attention.query_norm.weight.to(dtype), attention.key_norm.weight.to(dtype))
+            (
+                attention.query_norm.weight.to(dtype, copy=True),
+                attention.key_norm.weight.to(dtype, copy=True),
+            )
             if isinstance(attention.query_norm, nn.RMSNorm) and isinstance(attention.key_norm, nn.RMSNorm)
             else None
         )
-        self.out = DecodeLinear(attention.out.weight.to(dtype), packed)
+        self.out = DecodeLinear(attention.out.weight.to(dtype, copy=not packed), packed)
         gate, up = (fold(part.weight, block.ffn_norm).to(dtype) for part in (ffn.gate, ffn.up))
         self.gated = GatedLinear(gate, up, packed)
-        self.down = DecodeLinear(ffn.down.weight.to(dtype), packed)
+        self.down = DecodeLinear(ffn.down.weight.to(dtype, copy=not packed), packed)
 
 
 def fold(weight: Tensor, norm: nn.RMSNorm) -> Tensor:

@@ -22,6 +22,9 @@ GuidanceSchedule = Literal["constant", "linear", "cosine"]
 StepCallback = Callable[[int, int], None]
 """Called after each step with the number of steps done and their total."""
 
+NAN_LOGITS = "the logits hold NaN: the weights or the activations (half precision?) are broken"
+NO_TOKEN = "every token is masked out (all logits are -inf): there is nothing to draw"
+
 
 @dataclass(frozen=True)
 class SamplingConfig:
@@ -145,7 +148,17 @@ def sample_tokens(
         ValueError: if the logits hold NaN or leave no token to draw.
     """
     if torch.isnan(logits).any():
-        raise ValueError("the logits hold NaN: the weights or the activations (half precision?) are broken")
+        raise ValueError(NAN_LOGITS)
+    parts = [logits] if factors is None else logits.split(list(factors), dim=-1)
+    if any(bool((part.amax(dim=-1) == -math.inf).any()) for part in parts):
+        raise ValueError(NO_TOKEN)
+    return invert_cumulative(logits, uniforms, config, factors)
+
+
+def invert_cumulative(
+    logits: Tensor, uniforms: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
+) -> Tensor:
+    """`sample_tokens` without its checks, for which the host would wait for the device."""
     if factors is None:
         return _draw(logits, uniforms, config)[0]
     digits = []
@@ -157,8 +170,6 @@ def sample_tokens(
 
 def _draw(logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> tuple[Tensor, Tensor]:
     """A token for each uniform, and where in the token's share of [0, 1) the uniform fell, itself uniform."""
-    if (logits.amax(dim=-1) == -math.inf).any():
-        raise ValueError("every token is masked out (all logits are -inf): there is nothing to draw")
     if config.temperature == 0:
         return logits.argmax(dim=-1), uniforms
     kept = filter_logits(logits.float() / config.temperature, config.top_k, config.top_p)

@@ -114,8 +114,8 @@ def test_large_requests_are_split_and_stay_the_same(monkeypatch: pytest.MonkeyPa
     model = make()
     given = torch.randint(0, VOCABULARY, (3, 1, 4, 4))
     expected = generate(model, LABELS, CONFIGS["top-k"], given=given)
-    for name in ("SCORES", "LOGITS", "PREFILL"):
-        monkeypatch.setattr(f"parvideo.engine.{name}", 1)
+    for name in ("engine.SCORES", "engine_base.LOGITS", "engine_base.PREFILL"):
+        monkeypatch.setattr(f"parvideo.{name}", 1)
     assert torch.equal(DecodeEngine(model).generate(LABELS, CONFIGS["top-k"], given=given), expected)
 
 
