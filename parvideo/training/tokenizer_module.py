@@ -271,6 +271,9 @@ class TokenizerModule(lightning.LightningModule):
         )
 
     def _tensorboards(self) -> list[TensorBoardLogger]:
+        """The loggers to show pictures in; the other processes have none to write to."""
+        if not self.trainer.is_global_zero:
+            return []
         return [logger for logger in self.loggers if isinstance(logger, TensorBoardLogger)]
 
     def _log(self, figures: dict[str, Tensor], batch_size: int) -> None:
