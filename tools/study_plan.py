@@ -137,8 +137,8 @@ class Measured:
         seed: of training and sampling.
         guidance: guidance scale.
         steps: of the order.
-        val_loss: held-out cross entropy, nats a token; it compares orders only in a loose sense, since they
-            condition each token on different others.
+        val_loss: held-out cross entropy, nats a token. Times the number of tokens it is the negative log
+            likelihood of a clip's tokens under the model as it generates, so orders may be compared by it.
         fvd: to the held-out reference clips, by the study's own feature network.
         class_accuracy: share of clips that the exact reader reads as the class asked for.
         violations: share of clips with a violation of any kind.
