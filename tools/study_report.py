@@ -32,6 +32,7 @@ class Figure:
 
 
 FIGURES = (
+    Figure("held-out loss, nats a token", lambda one: one.val_loss, 3),
     Figure("FVD", lambda one: one.fvd, 2, relative=True),
     Figure("class read, %", lambda one: 100 * one.class_accuracy),
     Figure("an object broken, %", lambda one: 100 * one.broken),
@@ -174,13 +175,13 @@ def _table(
     rows: Sequence[Sequence[Measured]], references: Sequence[Measured], times: dict[str, Timed]
 ) -> str:
     lines = [
-        "| | steps | val. loss | "
+        "| | steps | "
         + " | ".join(figure.name for figure in FIGURES)
         + " | s a clip | speed-up | with decoder |",
-        "|---" * (len(FIGURES) + 6) + "|",
+        "|---" * (len(FIGURES) + 5) + "|",
     ]
     for one in references:
-        figures = " | ".join(f"{figure.value(one):.{figure.digits}f}" for figure in FIGURES)
+        figures = " | ".join(f"{figure.value(one):.{figure.digits}f}" for figure in FIGURES[1:])
         lines.append(f"| {one.row} | | | {figures} | | | |")
     slowest = times[rows[0][0].row]
     for row in rows:
@@ -188,7 +189,7 @@ def _table(
         time = times[row[0].row]
         whole = time.transformer + time.decoder
         lines.append(
-            f"| {row[0].row} | {row[0].steps} | {_mean([one.val_loss for one in row], 3)} | {figures} "
+            f"| {row[0].row} | {row[0].steps} | {figures} "
             f"| {time.transformer:.3f} | {slowest.transformer / time.transformer:.1f}x "
             f"| {(slowest.transformer + slowest.decoder) / whole:.1f}x |"
         )
