@@ -12,6 +12,7 @@ from torch import Tensor
 
 from parvideo.clips import to_float, to_uint8
 from parvideo.engine import DecodeEngine
+from parvideo.engine_graphs import GraphEngine
 from parvideo.order import Grid, OrderSpec
 from parvideo.pipeline_orders import name_order, read_orders
 from parvideo.pretrained import load_class_names, load_extra, load_tokenizer, load_transformer
@@ -38,6 +39,7 @@ class VideoPipeline:
         class_names: Sequence[str],
         fps: float | None = None,
         orders: Sequence[OrderSpec] = (),
+        graphs: bool = False,
     ) -> None:
         """Put the parts together.
 
@@ -47,10 +49,11 @@ class VideoPipeline:
             class_names: in label order.
             fps: frames a second of the clips it was trained on, if known.
             orders: that the transformer was trained in, for `choose_regions`; if none, only its own is known.
+            graphs: generate by CUDA graphs (`parvideo.engine_graphs`), which were not tried on a GPU so far.
 
         Raises:
-            ValueError: if the codebooks or the number of classes do not agree, or an order does not fit the
-                transformer.
+            ValueError: if the codebooks or the number of classes do not agree, an order does not fit the
+                transformer, or graphs are asked for elsewhere than on CUDA.
         """
         if tokenizer.codebook_size != transformer.codebook_size:
             raise ValueError(
@@ -63,7 +66,14 @@ class VideoPipeline:
             )
         self.tokenizer, self.transformer = tokenizer.eval(), transformer.eval()
         self.class_names = list(class_names)
-        self._engine: DecodeEngine | None = None
+        device = transformer.head.weight.device
+        if graphs and device.type != "cuda":
+            raise ValueError(
+                f"graphs=True is for CUDA, whose graphs it captures; the transformer lies on {device}, where "
+                "graphs=False uses the engine for CPUs"
+            )
+        self.graphs = graphs
+        self._engine: DecodeEngine | GraphEngine | None = None
         self.fps = fps
         grid = transformer.order.grid
         self.clip_shape = clip_shape(tokenizer, grid)
@@ -75,19 +85,26 @@ class VideoPipeline:
                 )
 
     @classmethod
-    def from_pretrained(cls, folder: Path | str, device: str | torch.device = "cpu") -> Self:
+    def from_pretrained(
+        cls, folder: Path | str, device: str | torch.device = "cpu", graphs: bool = False
+    ) -> Self:
         """Load a generator's model folder, or the run folder around one.
+
+        Args:
+            folder: the folder.
+            device: to load it onto.
+            graphs: generate by CUDA graphs, see `VideoPipeline`.
 
         Raises:
             FileNotFoundError: if there is none.
-            ValueError: if its files do not fit together.
+            ValueError: if its files do not fit together, or graphs are asked for elsewhere than on CUDA.
         """
         folder = Path(folder)
         transformer = load_transformer(folder, device)
         extra = load_extra(folder)
         orders = read_orders(folder)
         tokenizer, names = load_tokenizer(folder, device), load_class_names(folder)
-        return cls(tokenizer, transformer, names, extra.get("fps"), orders)
+        return cls(tokenizer, transformer, names, extra.get("fps"), orders, graphs)
 
     def choose_regions(self, regions: Grid) -> None:
         """Generate from now on in the trained order of these regions (rt, rh, rw).
@@ -341,11 +358,11 @@ class VideoPipeline:
         stream: int = 0,
         on_step: StepCallback | None = None,
     ) -> Tensor:
-        """One batch: by the decode engine on a CPU, by the plain loop elsewhere."""
-        if labels.device.type != "cpu":
+        """One batch: on a CPU by its engine, elsewhere by CUDA graphs if asked for or by the plain loop."""
+        if labels.device.type != "cpu" and not self.graphs:
             return generate(self.transformer, labels, config, indices, given, stream, on_step)
         if self._engine is None:
-            self._engine = DecodeEngine(self.transformer)
+            self._engine = (GraphEngine if self.graphs else DecodeEngine)(self.transformer)
         elif self._engine.order is not self.transformer.order:
             self._engine = self._engine.reordered()
         return self._engine.generate(labels, config, indices, given, stream, on_step)

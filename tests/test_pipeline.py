@@ -215,6 +215,21 @@ def test_a_trained_order_is_chosen_by_its_regions(tmp_path: Path) -> None:
         pipeline.choose_regions((1, 2, 1))
 
 
+def test_graphs_are_for_cuda_and_generate_the_same(tmp_path: Path) -> None:
+    folder = several_orders(tmp_path)
+    with pytest.raises(ValueError, match="graphs=True is for CUDA.* the transformer lies on cpu"):
+        VideoPipeline.from_pretrained(folder, graphs=True)
+    pipeline, plain = VideoPipeline.from_pretrained(folder), VideoPipeline.from_pretrained(folder)
+    pipeline.graphs = True  # on a CPU their engine computes the same steps operation by operation
+    labels = torch.tensor([0, 1, 2])
+    for cut in ((1, 1, 1), (2, 2, 2)):
+        pipeline.choose_regions(cut)
+        plain.choose_regions(cut)
+        assert torch.equal(pipeline.generate_tokens(labels), plain.generate_tokens(labels))
+        assert pipeline._engine is not None
+        assert pipeline._engine.describe()["linear"] == "plain"
+
+
 def test_a_folder_that_names_no_orders_has_its_own_alone() -> None:
     pipeline = make()
     pipeline.choose_regions((1, 2, 2))
