@@ -76,7 +76,7 @@ class VideoPipeline:
         self._engine: DecodeEngine | GraphEngine | None = None
         self.fps = fps
         grid = transformer.order.grid
-        self.clip_shape = clip_shape(tokenizer, grid)
+        self.clip_shape = tokenizer.clip_shape(grid)
         self._orders = {spec.regions: spec.build(grid) for spec in reversed(orders)}  # of equals the first
         for regions, order in self._orders.items():
             if order.num_transitions > transformer.transition_embedding.num_embeddings:
@@ -383,27 +383,3 @@ def _batches(count: int, size: int) -> Iterator[range]:
 
 def _overall(progress: Progress, batch: int, batches: int) -> Progress:
     return lambda done, steps: progress(batch * steps + done, batches * steps)
-
-
-def clip_shape(tokenizer: VideoTokenizer, grid: Grid) -> tuple[int, int, int]:
-    """The shortest clip (T, H, W) that a tokenizer encodes to a latent grid (t, h, w).
-
-    Raises:
-        ValueError: if there is none of up to 64 pixels and frames a cell.
-    """
-
-    def encodes(frames: int, height: int, width: int, wanted: Grid) -> bool:
-        try:
-            return tokenizer.latent_grid((frames, height, width)) == wanted
-        except ValueError:  # which is its answer to a shape that it cannot encode
-            return False
-
-    t, h, w = grid
-    for factor in range(1, 65):
-        if encodes(1, h * factor, w * factor, (1, h, w)):
-            for frames in range(1, t * 64 + 1):
-                if encodes(frames, h * factor, w * factor, grid):
-                    return frames, h * factor, w * factor
-    raise ValueError(
-        f"the tokenizer encodes no clip to the transformer's grid {grid}; they do not belong together"
-    )

@@ -11,7 +11,7 @@ from parvideo import pipeline as pipeline_module
 from parvideo.clips import to_float, to_uint8
 from parvideo.files import read_json, write_json
 from parvideo.order import GenerationOrder, OrderSpec, regions
-from parvideo.pipeline import VideoPipeline, clip_shape
+from parvideo.pipeline import VideoPipeline
 from parvideo.pipeline_orders import name_order
 from parvideo.pretrained import save_generator, save_tokenizer
 from parvideo.sampling import SamplingConfig, generate
@@ -176,12 +176,12 @@ def test_decoding_works_on_few_pixels_at_a_time(
 
 
 def test_the_clip_of_a_grid_is_what_the_tokenizer_encodes_to_it() -> None:
-    assert clip_shape(CausalVideoTokenizer.from_preset("tiny"), (5, 4, 6)) == (17, 16, 24)
-    assert clip_shape(CausalVideoTokenizer.from_preset("base"), (1, 4, 4)) == (1, 32, 32)
+    assert CausalVideoTokenizer.from_preset("tiny").clip_shape((5, 4, 6)) == (17, 16, 24)
+    assert CausalVideoTokenizer.from_preset("base").clip_shape((1, 4, 4)) == (1, 32, 32)
     image = LlamaGenTokenizer(16, 4, 32, (1, 1), 1, 32)
-    assert clip_shape(image, (1, 3, 3)) == (1, 6, 6)
-    with pytest.raises(ValueError, match="do not belong together"):
-        clip_shape(image, (2, 3, 3))
+    assert image.clip_shape((1, 3, 3)) == (1, 6, 6)
+    with pytest.raises(ValueError, match="encodes no clip to the grid"):
+        image.clip_shape((2, 3, 3))
 
 
 def several_orders(folder: Path) -> Path:
