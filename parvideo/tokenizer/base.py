@@ -38,7 +38,7 @@ class VideoTokenizer(nn.Module, ABC):
                     if self._encodes((frames, h * factor, w * factor), grid):
                         return frames, h * factor, w * factor
         raise ValueError(
-            f"this {type(self).__name__} encodes no clip to the grid {grid}; a transformer of it is not its own"
+            f"this {type(self).__name__} encodes no clip to the grid {grid}; no transformer of it is its own"
         )
 
     @abstractmethod
