@@ -23,12 +23,14 @@ from jsonargparse import auto_cli
 from study_job import (
     PLAN,
     REFERENCE,
+    claim_arms,
     features,
     judge,
     read_plan,
     result_path,
     run_folder,
     run_job,
+    times_stage,
 )
 from study_plan import Measured, StudyPlan, Timed, build_order
 from study_report import write_report
@@ -41,7 +43,7 @@ from parvideo.commands.fit import fit
 from parvideo.commands.tokenize import tokenize
 from parvideo.datasets import ClipDataset, build_cache, load_videos
 from parvideo.datasets.toy_bench import write_bench_data
-from parvideo.files import atomic_path, write_json
+from parvideo.files import atomic_path, sha256_json, write_json
 from parvideo.metrics import train_classifier
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained import load_tokenizer
@@ -58,13 +60,18 @@ def run(plan: StudyPlan, out: Path) -> None:
         out: folder for everything.
 
     Raises:
-        ValueError: if ``out`` was begun with another plan.
+        ValueError: if ``out`` was begun with another plan that is not this one with fewer arms or seeds.
         RuntimeError: if a job fails; the message names its log.
     """
     settings = {**asdict(plan), "tokenizer": str(plan.tokenizer), "generator": str(plan.generator)}
     stages = Stages(out, 7)
     stages.path.parent.mkdir(parents=True, exist_ok=True)
-    stages.run("plan", "plan", settings, lambda: write_json(out / PLAN, settings))
+    growing = ("arms", "compare", "seeds", "workers")
+    stages.run(
+        "plan", "plan", {name: settings[name] for name in settings if name not in growing}, lambda: None
+    )
+    claim_arms(plan, out)
+    write_json(out / PLAN, settings)
     torch.set_num_threads(plan.threads * plan.workers)
     for name, title, work in (
         ("data", "bench set", make_data),
@@ -73,9 +80,10 @@ def run(plan: StudyPlan, out: Path) -> None:
         ("judge", "feature network and references", train_judge),
     ):
         stages.run(name, title, {}, lambda work=work: work(plan, out))  # type: ignore[misc]
-    stages.run("arms", "arms", {}, lambda: run_jobs(plan, out))
+    jobs = sha256_json([plan.seeds, [arm.name for arm in plan.arms]])
+    stages.run(f"arms {jobs[:8]}", "arms", {}, lambda: run_jobs(plan, out))
     torch.set_num_threads(plan.threads)
-    stages.run("times", "times", {}, lambda: time_rows(plan, out))
+    stages.run(times_stage(plan), "times", {}, lambda: time_rows(plan, out))
     write_report(out, plan)
     print((out / "report.md").read_text())
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from parvideo.commands.fit import fit
 from parvideo.datasets.toy_reader import Reading, read_clips, violation_rate
 from parvideo.datasets.writing import write_contact_sheet
-from parvideo.files import atomic_path, read_json, write_json
+from parvideo.files import atomic_path, read_json, sha256_json, write_json
 from parvideo.metrics import SmallI3DExtractor
 from parvideo.metrics.frechet import frechet_distance
 from parvideo.pipeline import VideoPipeline
@@ -58,6 +58,25 @@ def run_job(out: Path, arm: str, seed: int) -> None:
     write_json(path, [asdict(row) for row in measure(plan, out, plan.arm(arm), seed)])
 
 
+def claim_arms(plan: StudyPlan, out: Path) -> None:
+    """Note what each arm is, so that its results are never taken for another's.
+
+    Raises:
+        ValueError: if an arm of that name was another one.
+    """
+    for arm in plan.arms:
+        path, wanted = out / "arms" / f"{arm.name}.json", order_arguments(arm)
+        if not path.exists():
+            write_json(path, wanted)
+        elif read_json(path) != wanted:
+            raise ValueError(f"{out} has results of another arm {arm.name}; give this one another name")
+
+
+def times_stage(plan: StudyPlan) -> str:
+    """The name of the stage that times these rows."""
+    return f"times {sha256_json(list(plan.rows))[:8]}"
+
+
 def run_folder(out: Path, arm: Arm, seed: int) -> Path:
     """The run folder of an arm's training."""
     return out / "runs" / f"{arm.name}-seed{seed}"
@@ -65,13 +84,11 @@ def run_folder(out: Path, arm: Arm, seed: int) -> Path:
 
 def train(plan: StudyPlan, out: Path, arm: Arm, seed: int) -> None:
     """Train an arm; goes on where a stopped training was."""
-    orders = order_arguments(arm)
     fit(
         [
             *("--config", str(plan.generator), f"--data.tokens={out / 'tokens'}"),
             f"--data.seed={seed}",
-            f"--model.order={json.dumps(orders['order'])}",
-            f"--model.more_orders={json.dumps(orders['more_orders'])}",
+            *(f"--model.{name}={json.dumps(value)}" for name, value in order_arguments(arm).items()),
             f"--seed_everything={seed}",
             f"--out={run_folder(out, arm, seed)}",
         ]

@@ -18,11 +18,13 @@ class Arm:
         name: shown in the tables, and the name of its run folders: letters, digits, ``-`` and ``_``.
         order: the order it is trained in.
         more_orders: further orders for the same weights; it is then measured in each.
+        target_positions: whether the transformer is told which token each slot predicts.
     """
 
     name: str
     order: OrderSpec = field(default_factory=OrderSpec)
     more_orders: list[OrderSpec] = field(default_factory=list)
+    target_positions: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w-]+", self.name):
@@ -40,7 +42,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """Everything that fixes a study; a folder is begun with one and refuses another.
+    """Everything that fixes a study; a folder is begun with one, and takes another with more arms or seeds.
 
     Attributes:
         data: the bench set.
@@ -182,7 +184,11 @@ class Timed:
 
 def order_arguments(arm: Arm) -> dict[str, Any]:
     """An arm's orders as settings of `GeneratorModule`."""
-    return {"order": _spec(arm.order), "more_orders": [_spec(spec) for spec in arm.more_orders]}
+    return {
+        "order": _spec(arm.order),
+        "more_orders": [_spec(spec) for spec in arm.more_orders],
+        "target_positions": arm.target_positions,
+    }
 
 
 def build_order(spec: OrderSpec, grid: Grid) -> GenerationOrder:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
-from study_job import result_path
+from study_job import result_path, times_stage
 from study_plan import Measured, StudyPlan, Timed
 
 from parvideo.files import atomic_path, read_json, write_json
@@ -107,7 +107,7 @@ def write_report(out: Path, plan: StudyPlan) -> None:
         for row in read_json(result_path(out, arm.name, seed))
     ]
     references = [Measured(**row) for row in read_json(out / "references.json")]
-    times = {row["row"]: Timed(**row) for row in read_json(out / "state.json")["times"]["result"]}
+    times = {row["row"]: Timed(**row) for row in read_json(out / "state.json")[times_stage(plan)]["result"]}
     differences = claimed(plan, measured)
     write_json(
         out / "results.json",

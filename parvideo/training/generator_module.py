@@ -49,8 +49,10 @@ class GeneratorModule(lightning.LightningModule):
         final_lr: the learning rate at the end, as a part of ``lr``.
         max_steps: length of the schedule, the trainer's own (`parvideo fit` sets it).
         more_orders: further orders to train the same weights on; each batch is trained in one order of them
-            all, drawn from the batch's number, and the transformer is told which token each slot predicts.
-            The model then generates in any of them (`VideoPipeline.choose_regions`).
+            all, drawn from the batch's number. The model then generates in any of them
+            (`VideoPipeline.choose_regions`).
+        target_positions: tell the transformer which token each slot predicts (see `VideoTransformer`); with
+            ``more_orders`` it is told in any case. The paper does not.
 
     Raises:
         ValueError: if a setting lies outside its range.
@@ -83,6 +85,7 @@ class GeneratorModule(lightning.LightningModule):
         final_lr: float = 0.0,
         max_steps: int | None = None,
         more_orders: Sequence[OrderSpec] = (),
+        target_positions: bool = False,
     ) -> None:
         super().__init__()
         if lr <= 0:
@@ -105,7 +108,7 @@ class GeneratorModule(lightning.LightningModule):
             "dropout": dropout,
             "attention_dropout": attention_dropout,
             "gradient_checkpointing": gradient_checkpointing,
-            "target_positions": bool(more_orders),
+            "target_positions": target_positions or bool(more_orders),
         }
         self.label_dropout = label_dropout
         self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
