@@ -198,7 +198,8 @@ def _table(
 
 def _differences(differences: Sequence[Difference]) -> str:
     lines = ["| a - b | guidance | figure | mean | 95% interval | excludes 0 |", "|---|---|---|---|---|---|"]
-    for one in differences:
+    shown = {figure.name for figure in FIGURES[:4]}  # all are in results.json
+    for one in (one for one in differences if one.figure in shown):
         lines.append(
             f"| {one.a} - {one.b} | {one.guidance:g} | {one.figure} | {one.mean:+.{one.digits}f}{one.unit} "
             f"| {one.low:+.{one.digits}f} .. {one.high:+.{one.digits}f} | {'yes' if one.distinct else 'no'} |"
