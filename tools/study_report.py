@@ -266,12 +266,23 @@ def draw_points(points: Sequence[Point]) -> str:
             low, high = (y(max(point.quality + sign * point.error, 1e-9)) for sign in (-1, 1))
             parts.append(f'<path d="M{across} {low}V{high}" stroke-width="1.5"/>')
             parts.append(f'<circle cx="{across}" cy="{middle}" r="4"/>')
-            if scale == scales[0]:
-                parts.append(
-                    f'<text x="{across + 8}" y="{middle + 4}" stroke="none">{escape(point.name)}</text>'
-                )
         parts.append("</g>")
+    named = [point for point in points if point.guidance == scales[0]]
+    parts += _labels([(x(point.seconds), y(point.quality), point.name) for point in named])
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _labels(points: Sequence[tuple[float, float, str]]) -> list[str]:
+    """Names to the right of points (x, y, name), moved down where they would cover another."""
+    parts: list[str] = []
+    placed: list[tuple[float, float]] = []
+    for x, y, name in sorted(points, key=lambda point: point[1]):
+        beside = [below for left, below in placed if abs(left - x) < 110]
+        level = max([y, *(below + 13 for below in beside)])
+        placed.append((x, level))
+        parts.append(f'<path d="M{x + 5} {y}L{x + 16} {level}" stroke="#999"/>')
+        parts.append(f'<text x="{x + 18}" y="{level + 4}">{escape(name)}</text>')
+    return parts
 
 
 def _axis(low: float, high: float, start: float, stop: float) -> Callable[[float], float]:
