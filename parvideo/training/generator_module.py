@@ -95,8 +95,9 @@ class GeneratorModule(lightning.LightningModule):
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
         self.order_specs = (order, *more_orders)
-        if len(set(self.order_specs)) < len(self.order_specs):
-            raise ValueError(f"more_orders repeats an order: {[str(spec) for spec in more_orders]}")
+        regions = [tuple(spec.regions) for spec in self.order_specs]
+        if len(set(regions)) < len(regions):
+            raise ValueError(f"more_orders repeats regions, by which orders are chosen: {regions}")
         self.transformer_settings: dict[str, Any] = {
             "dim": dim,
             "num_layers": num_layers,

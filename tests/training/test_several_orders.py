@@ -91,6 +91,6 @@ def test_a_resumed_run_draws_the_same_orders(
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
 
 
-def test_a_repeated_order_is_refused() -> None:
+def test_repeated_regions_are_refused() -> None:
     with pytest.raises(ValueError, match="more_orders repeats"):
-        GeneratorModule(OrderSpec(), 16, 1, 2, more_orders=[OrderSpec((1, 2, 2)), OrderSpec()])
+        GeneratorModule(OrderSpec(), 16, 1, 2, more_orders=[OrderSpec((1, 2, 2)), OrderSpec(initial="parallel")])
