@@ -93,4 +93,6 @@ def test_a_resumed_run_draws_the_same_orders(
 
 def test_repeated_regions_are_refused() -> None:
     with pytest.raises(ValueError, match="more_orders repeats"):
-        GeneratorModule(OrderSpec(), 16, 1, 2, more_orders=[OrderSpec((1, 2, 2)), OrderSpec(initial="parallel")])
+        GeneratorModule(
+            OrderSpec(), 16, 1, 2, more_orders=[OrderSpec((1, 2, 2)), OrderSpec(initial="parallel")]
+        )
