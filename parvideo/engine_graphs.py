@@ -50,7 +50,7 @@ class StaticRun:
 
     Attributes:
         batch: B clips; R rows, clips and then, if any step is guided, their unguided copies.
-        config: of its drawing; what the steps take from it is part of their graphs (`drawing`).
+        config: of its drawing; what the steps take from it is part of their graphs (`_fits`).
         start: the first slot of the next step, int64 ``[1]``.
         tokens: ordered tokens, then the ids that `GraphEngine` gives the class of the row and the transition
             tokens, int64 ``[R, N + 1 + transitions]``.

@@ -11,7 +11,6 @@ folder too.
 
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -32,24 +31,24 @@ from study_job import (
     run_job,
     times_stage,
 )
-from study_plan import Measured, StudyPlan, Timed, build_order
+from study_plan import Measured, StudyPlan, Timed
 from study_report import write_report
 from torch import Tensor
 from tqdm import tqdm
 
+from parvideo.bench import CLOCKS
 from parvideo.clips import to_float, to_uint8
-from parvideo.commands.demo_stages import Stages
+from parvideo.commands.demo_stages import Stages, draw_clips
 from parvideo.commands.fit import fit
 from parvideo.commands.tokenize import tokenize
 from parvideo.datasets import ClipDataset, build_cache, load_videos
 from parvideo.datasets.toy_bench import write_bench_data
 from parvideo.files import atomic_path, sha256_json, write_json
 from parvideo.metrics import train_classifier
+from parvideo.order import OrderSpec
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained import load_tokenizer
 from parvideo.sampling import SamplingConfig
-from parvideo.training.batches import EndlessBatches
-from parvideo.training.data import ClipsByEpoch
 
 
 def run(plan: StudyPlan, out: Path) -> None:
@@ -130,16 +129,16 @@ def train_judge(plan: StudyPlan, out: Path) -> None:
 
     What the reader finds wrong with reconstructions is the tokenizer's fault: no transformer can be better.
     """
-    clips, labels = draw_clips(plan, out, "train", plan.judge_clips, 0)
+    clips, labels = split_clips(plan, out, "train", plan.judge_clips, 0)
     with tqdm(total=plan.judge_steps, desc="training feature network", unit="step") as bar:
         network = train_classifier(
             clips, labels, plan.data.num_classes, plan.judge_steps, on_step=lambda *_: bar.update()
         )
     network.save(out / "judge")
-    reference, _ = draw_clips(plan, out, "test", plan.reference_clips, 1)
+    reference, _ = split_clips(plan, out, "test", plan.reference_clips, 1)
     with atomic_path(out / REFERENCE) as temporary:
         np.savez(temporary, features=features(network, reference))
-    real, labels = draw_clips(plan, out, "test", plan.clips, 2)
+    real, labels = split_clips(plan, out, "test", plan.clips, 2)
     tokenizer = load_tokenizer(out / "tokenizer")
     with torch.inference_mode():
         parts = [to_uint8(tokenizer.decode(tokenizer.encode(to_float(part)))) for part in real.split(16)]
@@ -150,7 +149,7 @@ def train_judge(plan: StudyPlan, out: Path) -> None:
     write_json(out / "references.json", [asdict(row) for row in rows])
 
 
-def draw_clips(
+def split_clips(
     plan: StudyPlan, out: Path, split: Literal["train", "test"], count: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """``count`` clips at random places, uint8 ``[count, T, H, W, 3]``, and their labels ``[count]``."""
@@ -162,10 +161,7 @@ def draw_clips(
         seed=seed,
         cache=out / "frames",
     )
-    places = EndlessBatches(len(clips), count, seed).batch(0)
-    by_epoch = ClipsByEpoch(clips)
-    items = [by_epoch[place] for place in tqdm(places, desc=f"reading {split} clips", unit="clip")]
-    return torch.stack([item["clip"] for item in items]), torch.tensor([item["label"] for item in items])
+    return draw_clips(clips, count, seed)
 
 
 def run_jobs(plan: StudyPlan, out: Path) -> None:
@@ -199,17 +195,16 @@ def _job_process(out: Path, arm: str, seed: int) -> None:
 
 def time_rows(plan: StudyPlan, out: Path) -> list[dict[str, Any]]:
     """Time one guided batch of each row, the rows taking turns; the best round counts, the first does not."""
-    clock = time.thread_time if plan.clock == "cpu" else time.perf_counter
+    clock = CLOCKS[plan.clock]
     config = SamplingConfig(guidance_scale=max(plan.guidance), top_k=plan.top_k)
-    pipelines: dict[str, tuple[VideoPipeline, Any]] = {}
+    pipelines: dict[str, tuple[VideoPipeline, OrderSpec]] = {}
     for arm in plan.arms:
         pipeline = VideoPipeline.from_pretrained(run_folder(out, arm, plan.seeds[0]))
-        grid = pipeline.transformer.order.grid
-        pipelines |= {name: (pipeline, build_order(spec, grid)) for name, spec in arm.rows.items()}
+        pipelines |= {name: (pipeline, spec) for name, spec in arm.rows.items()}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in pipelines}
     for _ in tqdm(range(1 + plan.timed_rounds), desc="timing", unit="round"):
-        for name, (pipeline, order) in pipelines.items():
-            pipeline.transformer.set_order(order)
+        for name, (pipeline, spec) in pipelines.items():
+            pipeline.choose_regions(spec.regions)
             labels = torch.arange(plan.timed_clips) % len(pipeline.class_names)
             started = clock()
             tokens = pipeline.generate_tokens(labels, 0, config, plan.timed_clips)

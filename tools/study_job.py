@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jsonargparse import ArgumentParser
 from numpy.typing import NDArray
-from study_plan import Arm, Measured, StudyPlan, build_order, order_arguments
+from study_plan import Arm, Measured, StudyPlan, order_arguments
 from torch import Tensor
 
 from parvideo.commands.fit import fit
@@ -68,7 +68,7 @@ def claim_arms(plan: StudyPlan, out: Path) -> None:
         path, wanted = out / "arms" / f"{arm.name}.json", order_arguments(arm)
         if not path.exists():
             write_json(path, wanted)
-        elif read_json(path) != wanted:
+        elif sha256_json(read_json(path)) != sha256_json(wanted):
             raise ValueError(f"{out} has results of another arm {arm.name}; give this one another name")
 
 
@@ -103,7 +103,7 @@ def measure(plan: StudyPlan, out: Path, arm: Arm, seed: int) -> list[Measured]:
     measured = []
     for place, (row, spec) in enumerate(arm.rows.items()):
         loss = "val/loss" if place == 0 else f"val/loss_{'x'.join(map(str, spec.regions))}"
-        pipeline.transformer.set_order(build_order(spec, pipeline.transformer.order.grid))
+        pipeline.choose_regions(spec.regions)
         for scale in plan.guidance:
             clips, labels = generate(plan, pipeline, scale, seed)
             if seed == plan.seeds[0]:

@@ -2,12 +2,13 @@
 
 import math
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from parvideo.bench import Clock
 from parvideo.datasets.toy_bench import BenchSettings
-from parvideo.order import GenerationOrder, Grid, OrderSpec
+from parvideo.order import OrderSpec
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class StudyPlan:
     threads: int = 1
     timed_clips: int = 8
     timed_rounds: int = 3
-    clock: Literal["wall", "cpu"] = "wall"
+    clock: Clock = "wall"
 
     def __post_init__(self) -> None:
         for name in ("views", "judge_steps", "clips", "read_clips", "batch_size", "workers", "threads"):
@@ -185,23 +186,7 @@ class Timed:
 def order_arguments(arm: Arm) -> dict[str, Any]:
     """An arm's orders as settings of `GeneratorModule`."""
     return {
-        "order": _spec(arm.order),
-        "more_orders": [_spec(spec) for spec in arm.more_orders],
+        "order": asdict(arm.order),
+        "more_orders": [asdict(spec) for spec in arm.more_orders],
         "target_positions": arm.target_positions,
-    }
-
-
-def build_order(spec: OrderSpec, grid: Grid) -> GenerationOrder:
-    """The order of a spec that came through YAML, where regions are a list."""
-    t, h, w = spec.regions
-    return replace(spec, regions=(t, h, w)).build(grid)
-
-
-def _spec(spec: OrderSpec) -> dict[str, Any]:
-    return {
-        "regions": list(spec.regions),
-        "grouping": spec.grouping,
-        "initial": spec.initial,
-        "attention": spec.attention,
-        "transition": spec.transition,
     }

@@ -127,13 +127,6 @@ class Demo:
             cache=self.cache,
         )
 
-    def draw(self, clips: ClipDataset, count: int) -> tuple[Tensor, Tensor]:
-        """``count`` random clips uint8 ``[count, T, H, W, 3]`` and their labels."""
-        places = EndlessBatches(len(clips), count, self.seed).batch(0)
-        by_epoch = ClipsByEpoch(clips)
-        items = [by_epoch[place] for place in tqdm(places, desc="reading clips", unit="clip", disable=None)]
-        return torch.stack([item["clip"] for item in items]), torch.tensor([item["label"] for item in items])
-
 
 class Stages:
     """Runs stages by name, remembers what is done, and refuses to mix settings."""
@@ -244,7 +237,7 @@ def train_judge(demo: Demo) -> dict[str, float]:
     """Train the network that judges: features for FVD, and classes. Says how it does on held-out clips."""
     folder = demo.out / "judge"
     training = demo.clips("train", "random")
-    clips, labels = demo.draw(training, demo.preset.judge_clips)
+    clips, labels = draw_clips(training, demo.preset.judge_clips, demo.seed)
     steps = demo.preset.judge_steps
     classes = len(training.class_names or [])
     with tqdm(total=steps, desc="training judge", unit="step", disable=None) as bar:
@@ -345,6 +338,14 @@ def load_samples(folder: Path) -> tuple[Tensor, Tensor]:
     files = [np.load(path, allow_pickle=False) for path in sorted(folder.glob("clips-*.npz"))]
     clips = np.concatenate([file["clips"] for file in files])
     return torch.from_numpy(clips), torch.from_numpy(np.concatenate([file["labels"] for file in files]))
+
+
+def draw_clips(clips: ClipDataset, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """``count`` clips in shuffled order: uint8 ``[count, T, H, W, 3]``, and their labels ``[count]``."""
+    places = EndlessBatches(len(clips), count, seed).batch(0)
+    by_epoch = ClipsByEpoch(clips)
+    items = [by_epoch[place] for place in tqdm(places, desc="reading clips", unit="clip", disable=None)]
+    return torch.stack([item["clip"] for item in items]), torch.tensor([item["label"] for item in items])
 
 
 def accuracy(judge: SmallI3DExtractor, clips: Tensor, labels: Tensor) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from parvideo.clips import to_float
 from parvideo.datasets import UnreadableVideoError, probe, read_frames, resize_and_crop
+from parvideo.datasets.clips import source_indices
 from parvideo.datasets.images import is_image
 from parvideo.datasets.videos import is_video
 from parvideo.files import sha256_file
@@ -23,8 +24,8 @@ class FirstFrames:
         frames: frames to take of each, at the rate of the model; of an image there is one.
         latent_frames: how many latent frames the tokenizer makes of them.
         size: (height, width) in pixels.
-        fps: the model's frames a second; needed for more than one frame, unless there is
-        stride: its source frames from one frame to the next.
+        fps: the model's frames a second. This or ``stride`` is needed for more than one frame.
+        stride: the model's source frames from one frame to the next.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -80,13 +81,10 @@ class FirstFrames:
         info = probe(file)
         if self.frames == 1:
             indices = [0]
-        elif self.stride is not None:
-            indices = [k * self.stride for k in range(self.frames)]
+        elif self.stride is None and self.fps is not None and self.fps > info.fps * 1.01:
+            raise ValueError(f"{file} has {info.fps:g} frames a second, the model is of {self.fps:g}")
         else:
-            assert self.fps is not None
-            if self.fps > info.fps * 1.01:
-                raise ValueError(f"{file} has {info.fps:g} frames a second, the model is of {self.fps:g}")
-            indices = [int(k * info.fps / self.fps + 0.5) for k in range(self.frames)]
+            indices = source_indices(0, self.frames, info.fps, self.fps, self.stride)
         if indices[-1] >= info.frames:
             raise UnreadableVideoError(file, f"has {info.frames} frames, {indices[-1] + 1} are needed")
         return resize_and_crop(read_frames(file, indices, info=info), self.size)

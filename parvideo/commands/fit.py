@@ -169,6 +169,7 @@ class FitCLI(LightningCLI):
         if self.config_init["sample_every"]:
             callbacks += [SampleClips(self.config_init["sample_every"])]
         callbacks += [StepProgress(f"training {self.out.name}")]
+        self.checkpoints: RunCheckpoints | None = None
         if not config["fast_dev_run"]:
             callbacks += [ModelExport(self.out / "model", average)]
             every = self.config_init["checkpoint_every"]
@@ -211,7 +212,7 @@ class FitCLI(LightningCLI):
 
     def _stopped(self) -> int:
         """Say, and tell SLURM, that the run was stopped by a signal and is saved; the exit status."""
-        by = self.checkpoints.stopped_by or signal.SIGTERM
+        by = (self.checkpoints and self.checkpoints.stopped_by) or signal.SIGTERM
         if self.trainer.is_global_zero:
             print(f"{self.out}: stopped by {by.name} at step {self.trainer.global_step}", file=sys.stderr)
             if by != signal.SIGTERM:

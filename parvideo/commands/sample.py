@@ -99,8 +99,9 @@ def sample(
     config = SamplingConfig(temperature, top_k, top_p, guidance_scale, guidance_schedule, interval, seed)
     fabric = launch(accelerator, devices)
     pipeline = VideoPipeline.from_pretrained(model, fabric.device)
-    if regions is not None:
-        pipeline.choose_regions(parse_triple("regions", regions))
+    chosen = None if regions is None else parse_triple("regions", regions)
+    if chosen is not None:
+        pipeline.choose_regions(chosen)
     classes = [pipeline.resolve_class(name) for name in class_ or range(len(pipeline.class_names))]
     beginnings = None
     if first_frames is not None:
@@ -128,7 +129,7 @@ def sample(
             "num": num,
             "clips_per_file": clips_per_file,
             "sampling": dataclasses.asdict(config),
-            "regions": regions and list(parse_triple("regions", regions)),
+            "regions": chosen,
             "first_frames": beginnings and beginnings.description(),
             "latent_frames": latent_frames,
             "overlap": overlap if latent_frames is not None else None,

@@ -21,7 +21,7 @@ from parvideo.engine_memory import available_memory, batch_size_for, decode_byte
 from parvideo.files import atomic_path
 from parvideo.pipeline import VideoPipeline
 from parvideo.sampling import SamplingConfig
-from parvideo.training.devices import own_share
+from parvideo.training.devices import hide_bar, own_share
 
 MOST_AT_ONCE = {"cpu": 16, "cuda": 256}
 """The largest batch that is chosen without being asked for. On a CPU more clips at once take as long each."""
@@ -148,10 +148,13 @@ def generate_files(
     missing = own_share(fabric, [number for number, (file, _) in enumerate(files) if not file.exists()])
     filmed = set(clips.shown(previews))
     indices = [index for number in missing for index in files[number][1]]
-    hidden = None if fabric.is_global_zero else True
     form = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}]"
     with tqdm(
-        total=len(indices), desc=f"sampling {out.name}", unit="clip", disable=hidden, bar_format=form
+        total=len(indices),
+        desc=f"sampling {out.name}",
+        unit="clip",
+        disable=hide_bar(fabric),
+        bar_format=form,
     ) as bar:
         stream = _stream(pipeline, clips, indices, batch_size, bar)
         for number in missing:

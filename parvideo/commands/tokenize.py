@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from parvideo.clips import to_float
 from parvideo.commands.clip_form import ClipForm
-from parvideo.datasets import ClipDataset, Policy, TokenPlan, TokenWriter, VideoRecord
+from parvideo.datasets import ClipDataset, Policy, TokenPlan, TokenWriter
 from parvideo.files import sha256_json
 from parvideo.pretrained import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.training.data import ClipsByEpoch, split_videos
-from parvideo.training.devices import launch, own_share
+from parvideo.training.devices import hide_bar, launch, own_share
 
 
 def tokenize(
@@ -86,7 +86,7 @@ def tokenize(
         policy: Policy = "center"
         if split == "train" and (all_clips or views > 1):
             policy = "all" if all_clips else "random"
-        clips = _Places(
+        clips = ClipDataset(
             videos, form.frames, form.size, form.fps, form.stride, policy=policy, seed=seed, span=span
         )
         names: list[str] = [f"random {view}" for view in range(views)] if policy == "random" else [policy]
@@ -98,25 +98,21 @@ def tokenize(
             print(f"{out / split}: {len(plan.ids)} clips as {grid} tokens", file=sys.stderr)
 
 
-class _Places(ClipDataset):
-    """A clip data set that says where its clips are."""
-
-    def places(self) -> list[tuple[VideoRecord, str]]:
-        """The video of every clip and, where a video has several, the source frame that it begins at."""
-        several = self.policy == "all"
-        return [(window.record, f" from {window.first}" if several else "") for window in self._windows]
-
-
 def _plan(
     network: VideoTokenizer,
     made_by: str,
-    clips: _Places,
+    clips: ClipDataset,
     names: list[str],
     mirrored: list[bool],
     shard_size: int,
 ) -> TokenPlan:
     """Item number i is clip ``i mod L`` of view ``i div L``, L clips; mirrored views follow plain ones."""
     places = clips.places()
+    several = clips.policy == "all"  # a video has several clips, told apart by where they begin
+
+    def where(first: int) -> str:
+        return f" from {first}" if several else ""
+
     videos = list({record.id: record for record, _ in places}.values())
     views = [name + (" flipped" if flipped else "") for name in names for flipped in mirrored]
     size = clips.size if isinstance(clips.size, tuple) else (clips.size, clips.size)
@@ -130,7 +126,7 @@ def _plan(
         fps=clips.fps,
         stride=clips.stride,
         views=views,
-        ids=[f"{record.id} {view}{place}" for view in views for record, place in places],
+        ids=[f"{record.id} {view}{where(first)}" for view in views for record, first in places],
         labels=[record.label for _ in views for record, _ in places],
         shard_size=shard_size,
     )
@@ -165,7 +161,7 @@ def _encode(
     )
     pending: list[torch.Tensor] = []
     bar = tqdm(
-        total=sum(map(len, batches)), desc=f"tokenizing {folder.name}", unit="clip", disable=_hidden(fabric)
+        total=sum(map(len, batches)), desc=f"tokenizing {folder.name}", unit="clip", disable=hide_bar(fabric)
     )
     for items, batch in zip(batches, loader, strict=True):
         for place, (item, name) in enumerate(zip(items, batch["id"], strict=True)):
@@ -195,8 +191,3 @@ def _ids(network: VideoTokenizer, clips: torch.Tensor) -> torch.Tensor:
         torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
     ):
         return network.encode(to_float(clips))
-
-
-def _hidden(fabric: Fabric) -> bool | None:
-    """Whether a bar is hidden: where there is no terminal (None), and but on the first process."""
-    return None if fabric.is_global_zero else True

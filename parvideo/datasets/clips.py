@@ -160,10 +160,11 @@ class ClipDataset(Dataset[ClipItem]):
 
     def source_indices(self, start: int, source_fps: float) -> list[int]:
         """The source frames of a clip that begins at source frame ``start``, T of them."""
-        if self.stride is not None:
-            return [start + k * self.stride for k in range(self.frames)]
-        assert self.fps is not None
-        return [start + int(k * source_fps / self.fps + 0.5) for k in range(self.frames)]
+        return source_indices(start, self.frames, source_fps, self.fps, self.stride)
+
+    def places(self) -> list[tuple[VideoRecord, int]]:
+        """The video of every clip, and the first source frame that it may begin at."""
+        return [(window.record, window.first) for window in self._windows]
 
     def _add(self, record: VideoRecord, info: VideoInfo | None) -> None:
         try:
@@ -221,6 +222,16 @@ class ClipDataset(Dataset[ClipItem]):
             if not self._bad[self._row[window.record.id]]:
                 return window, random
         raise TooManyUnreadableError("every video of the data set is unreadable")
+
+
+def source_indices(
+    start: int, frames: int, source_fps: float, fps: float | None, stride: int | None
+) -> list[int]:
+    """The source frames of a clip that begins at source frame ``start``, by its fps or else its stride."""
+    if stride is not None:
+        return [start + k * stride for k in range(frames)]
+    assert fps is not None
+    return [start + int(k * source_fps / fps + 0.5) for k in range(frames)]
 
 
 class TooManyUnreadableError(ValueError):

@@ -98,7 +98,7 @@ def test_the_plans_are_sound(study: ModuleType, name: str) -> None:
     parser.add_class_arguments(plans.StudyPlan, "plan")
     given = yaml.safe_load((TOOLS.parent / "configs" / "study" / f"{name}.yaml").read_text())
     plan = parser.instantiate(parser.parse_object(given))["plan"]
-    steps = {name: plans.build_order(spec, (5, 8, 8)).steps for name, spec in plan.rows.items()}
+    steps = {name: spec.build((5, 8, 8)).steps for name, spec in plan.rows.items()}
     assert (steps["1x"], steps["4x"], steps["16x"]) == (320, 83, 35)
     assert steps["space-time-20x"] == steps["adjacent-16x"] == steps["any at 16x"] == 35
     assert len(plan.seeds) >= 3
