@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from decoding_cases import CLASSES, CONFIGS, GRID, LABELS, SPECS, VOCABULARY, make
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -18,27 +19,6 @@ from parvideo.order import OrderSpec, raster, regions
 from parvideo.sampling import SamplingConfig, draw_uniforms, generate, sample_tokens
 from parvideo.transformer import VideoTransformer
 
-VOCABULARY, CLASSES, GRID = 64, 4, (3, 4, 4)
-LABELS = torch.tensor([0, 3, 1])
-SPECS = [
-    OrderSpec(),
-    OrderSpec(regions=(1, 2, 2)),
-    OrderSpec(regions=(3, 2, 2)),
-    OrderSpec(regions=(1, 4, 4)),
-    OrderSpec(regions=(1, 2, 2), grouping="adjacent"),
-    OrderSpec(regions=(1, 2, 2), initial="parallel"),
-    OrderSpec(regions=(1, 2, 2), attention="causal"),
-    OrderSpec(regions=(1, 2, 2), transition="repeat"),
-]
-CONFIGS = {
-    "greedy": SamplingConfig(temperature=0, guidance_scale=3.0),
-    "plain": SamplingConfig(),
-    "top-k": SamplingConfig(guidance_scale=2.0, top_k=10, temperature=0.9),
-    "top-p": SamplingConfig(top_p=0.8),
-    "interval": SamplingConfig(
-        guidance_scale=4.0, guidance_schedule="cosine", guidance_interval=(0.2, 0.6), seed=3
-    ),
-}
 PACKED = [
     pytest.param(
         True,
@@ -48,15 +28,6 @@ PACKED = [
     ),
     False,
 ]
-
-
-def make(spec: OrderSpec | None = None, **changes: Any) -> VideoTransformer:
-    order = (OrderSpec(regions=(1, 2, 2)) if spec is None else spec).build(changes.pop("grid", GRID))
-    shape = {"dim": 32, "num_layers": 2, "num_heads": 4, "ffn_hidden": 48, **changes}
-    model = VideoTransformer(order, shape.pop("codebook_size", VOCABULARY), CLASSES, **shape)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    return model.eval()
 
 
 @pytest.mark.parametrize("packed", PACKED)

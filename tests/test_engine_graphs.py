@@ -7,8 +7,10 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
+import decoding_cases
 import pytest
 import torch
+from decoding_cases import GRID, LABELS, SPECS, VOCABULARY, make
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -17,28 +19,10 @@ from parvideo.engine import DecodeEngine
 from parvideo.engine_graphs import GraphEngine, StaticRun, StepKey
 from parvideo.order import OrderSpec, regions
 from parvideo.sampling import SamplingConfig, generate
-from parvideo.transformer import VideoTransformer
 
-VOCABULARY, CLASSES, GRID = 64, 4, (3, 4, 4)
-LABELS = torch.tensor([0, 3, 1])
-SPECS = [
-    OrderSpec(),
-    OrderSpec(regions=(1, 2, 2)),
-    OrderSpec(regions=(3, 2, 2)),
-    OrderSpec(regions=(1, 4, 4)),
-    OrderSpec(regions=(1, 2, 2), grouping="adjacent"),
-    OrderSpec(regions=(1, 2, 2), initial="parallel"),
-    OrderSpec(regions=(1, 2, 2), attention="causal"),
-    OrderSpec(regions=(1, 2, 2), transition="repeat"),
-]
-CONFIGS = {
-    "greedy": SamplingConfig(temperature=0, guidance_scale=3.0),
-    "plain": SamplingConfig(),
-    "top-k": SamplingConfig(guidance_scale=2.0, top_k=10, temperature=0.9),
+# Top-p with guidance on a schedule, too: filters and the change of scales in one graph.
+CONFIGS = decoding_cases.CONFIGS | {
     "top-p": SamplingConfig(top_p=0.8, guidance_scale=1.5, guidance_schedule="linear"),
-    "interval": SamplingConfig(
-        guidance_scale=4.0, guidance_schedule="cosine", guidance_interval=(0.2, 0.6), seed=3
-    ),
 }
 KINDS: list[dict[str, Any]] = [
     {"num_kv_heads": 2},
@@ -55,15 +39,6 @@ NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="capture a
 @pytest.fixture(autouse=True)
 def _small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("parvideo.engine_graphs.BUCKET", 20)  # 48 slots: buckets of 20, 40 and 48
-
-
-def make(spec: OrderSpec | None = None, **changes: Any) -> VideoTransformer:
-    order = (OrderSpec(regions=(1, 2, 2)) if spec is None else spec).build(GRID)
-    shape = {"dim": 32, "num_layers": 2, "num_heads": 4, "ffn_hidden": 48, **changes}
-    model = VideoTransformer(order, shape.pop("codebook_size", VOCABULARY), CLASSES, **shape)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    return model.eval()
 
 
 @pytest.mark.parametrize("name", CONFIGS)
