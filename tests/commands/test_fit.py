@@ -188,14 +188,7 @@ def test_the_model_folder_holds_the_tokenizer(tokens: Path, whole: Path) -> None
 def test_sigterm_saves_the_step_and_stops(
     tokens: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with monkeypatch.context() as patch:
-        signal_at(patch, 4, signal.SIGTERM)
-        with pytest.raises(SystemExit) as stopped:
-            fit(arguments(tokens, tmp_path))
-    assert stopped.value.code == 128 + signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before
-    assert find_checkpoint(tmp_path) == tmp_path / FOLDER / "step-00000005.ckpt"
+    stop_by(signal.SIGTERM, tokens, tmp_path, monkeypatch)
     fit(arguments(tokens, tmp_path))
     expected, got = last_checkpoint(whole)["state_dict"], last_checkpoint(tmp_path)["state_dict"]
     assert all(torch.equal(value, got[name]) for name, value in expected.items())
@@ -253,19 +246,25 @@ def signal_at(monkeypatch: pytest.MonkeyPatch, batch: int, signum: signal.Signal
     monkeypatch.setattr(StepSeed, "on_train_batch_start", on_train_batch_start)
 
 
+def stop_by(signum: signal.Signals, tokens: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send a run the signal in its fifth step: that step is saved, and the handlers are put back."""
+    before = signal.getsignal(signum)
+    with monkeypatch.context() as patch:
+        signal_at(patch, 4, signum)
+        with pytest.raises(SystemExit) as stopped:
+            fit(arguments(tokens, run))
+    assert stopped.value.code == 128 + signum
+    assert signal.getsignal(signum) == before
+    assert find_checkpoint(run) == run / FOLDER / "step-00000005.ckpt"
+
+
 def test_slurms_signal_saves_requeues_and_the_next_start_goes_on(
     tokens: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = slurm(monkeypatch, tmp_path)
-    run, before = tmp_path / "run", signal.getsignal(signal.SIGUSR1)
-    with monkeypatch.context() as patch:
-        signal_at(patch, 4, signal.SIGUSR1)
-        with pytest.raises(SystemExit) as stopped:
-            fit(arguments(tokens, run))
-    assert stopped.value.code == 128 + signal.SIGUSR1
-    assert signal.getsignal(signal.SIGUSR1) == before
+    run = tmp_path / "run"
+    stop_by(signal.SIGUSR1, tokens, run, monkeypatch)
     assert told.read_text() == "requeue 7\n"
-    assert find_checkpoint(run) == run / FOLDER / "step-00000005.ckpt"
     fit(arguments(tokens, run))
     assert told.read_text() == "requeue 7\n"
     expected, got = last_checkpoint(whole)["state_dict"], last_checkpoint(run)["state_dict"]
