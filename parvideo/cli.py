@@ -18,6 +18,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ActionYesNo, ArgumentParser
 
 from parvideo import __version__
+from parvideo.commands import fit_options
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (
@@ -106,10 +107,13 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
         near = difflib.get_close_matches(name, COMMANDS, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "see `parvideo --help`"
         raise ValueError(f"there is no command {name!r}; {hint}")
+    if name == "fit" and not {"-h", "--help"}.isdisjoint(arguments):  # at once: Lightning takes seconds
+        print(fit_options.help_text())
+        raise SystemExit(0)
     module = importlib.import_module(COMMANDS[name][0])
     function: Callable[..., Any] = getattr(module, name.replace("-", "_"))
     if name == "fit":  # its options are those of the classes the configs name, so Lightning parses them
-        function(list(arguments))
+        function(["--help" if word in ("--help_all", "--help-all") else word for word in arguments])
         return
     positional, options = parse_arguments(name, function, arguments)
     function(*positional, **options)

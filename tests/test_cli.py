@@ -11,16 +11,50 @@ import pytest
 
 from parvideo.cli import COMMANDS, main, parse_arguments
 
+HEAVY = {
+    "torch",
+    "lightning",
+    "numpy",
+    "scipy",
+    "av",
+    "decord",
+    "PIL",
+    "torchmetrics",
+    "safetensors",
+    "einops",
+}
 
-def test_help_imports_nothing_heavy() -> None:
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
-        "import sys; from parvideo.cli import main; status = main(['--help'])\n"
-        "heavy = {'torch', 'lightning', 'numpy', 'av', 'decord'} & sys.modules.keys()\n"
+        "import sys, parvideo\nfrom parvideo.cli import main\n"
+        f"try:\n    status = main({words})\nexcept SystemExit as leaving:\n    status = leaving.code\n"
+        f"heavy = {HEAVY} & sys.modules.keys()\n"
         "sys.exit(f'imported {heavy}' if heavy else status)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert all(name in done.stdout for name in COMMANDS)
+    assert all(name in done.stdout for name in COMMANDS) or words[0] in COMMANDS
+
+
+def test_the_short_help_of_fit_has_all_that_its_parser_adds(capsys: pytest.CaptureFixture[str]) -> None:
+    from lightning.pytorch.cli import LightningArgumentParser
+
+    from parvideo.commands.fit import FitCLI
+
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "a.yaml", "--help"])
+    shown = capsys.readouterr().out
+    parser = LightningArgumentParser()
+    parser.add_argument("--trainer.default_root_dir", type=str)
+    parser.add_argument("--trainer.max_steps", type=int)
+    parser.add_argument("--model.init_args.max_steps", type=int)
+    FitCLI.add_arguments_to_parser(FitCLI.__new__(FitCLI), parser)
+    added = [option for action in parser._actions for option in action.option_strings]
+    own = [name for name in added if name.startswith("--") and "." not in name]
+    assert {"--out", "--resume", "--print_plan"} <= set(own)
+    assert all(name in shown for name in own), shown
 
 
 @pytest.mark.parametrize("name", COMMANDS)

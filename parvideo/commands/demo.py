@@ -6,22 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from parvideo.commands.demo_report import collect_results, go_on, make_page, say
-from parvideo.commands.demo_stages import (
-    GENERATORS,
-    PRESETS,
-    Demo,
-    Stages,
-    make_samples,
-    make_tokens,
-    make_toy_data,
-    measure_tokenizer,
-    score,
-    time_generators,
-    train,
-    train_judge,
-    train_tokenizer,
-)
 from parvideo.files import config_folder, sha256_file, write_json
 
 
@@ -46,6 +30,23 @@ def demo(
     Raises:
         ValueError: if ``out`` was begun with other settings, or the videos do not fit.
     """
+    from parvideo.commands.demo_report import collect_results, go_on, make_page, say
+    from parvideo.commands.demo_stages import (
+        GENERATORS,
+        PRESETS,
+        Demo,
+        Stages,
+        make_samples,
+        make_tokens,
+        make_toy_data,
+        measure_tokenizer,
+        score,
+        time_generators,
+        train,
+        train_judge,
+        train_tokenizer,
+    )
+
     for path in (data, i3d):
         if path is not None and not path.exists():
             raise FileNotFoundError(f"there is no {path}")

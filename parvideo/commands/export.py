@@ -4,20 +4,6 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-import torch
-
-from parvideo.pretrained import (
-    CONFIG,
-    TOKENIZER,
-    load_tokenizer,
-    load_transformer,
-    save_generator,
-    save_tokenizer,
-)
-from parvideo.tokenizer import TOKENIZERS
-from parvideo.training.checkpoints import find_checkpoint, read_model
-from parvideo.transformer import VideoTransformer
-
 
 def export(
     run: Path,
@@ -40,6 +26,13 @@ def export(
         ValueError: if there is no checkpoint, it is damaged, or it holds no average and one is asked for.
         FileExistsError: if ``out`` holds a model already.
     """
+    import torch
+
+    from parvideo.pretrained import CONFIG, load_tokenizer, load_transformer, save_generator, save_tokenizer
+    from parvideo.tokenizer import TOKENIZERS
+    from parvideo.training.checkpoints import find_checkpoint, read_model
+    from parvideo.transformer import VideoTransformer
+
     if (out / CONFIG).exists():
         raise FileExistsError(17, "there is a model already in", str(out))
     path = checkpoint or find_checkpoint(run)
@@ -75,5 +68,7 @@ def export(
 
 def _tokenizer(run: Path, recorded: str) -> Path:
     """The generator's tokenizer: the run's own copy, or where the run found it."""
+    from parvideo.pretrained import CONFIG, TOKENIZER
+
     copy = run / "model" / TOKENIZER
     return copy if (copy / CONFIG).is_file() else Path(recorded)

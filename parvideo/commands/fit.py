@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from parvideo.commands.fit_options import DESCRIPTION, RUN_OPTIONS
 from parvideo.files import atomic_path
 from parvideo.training.callbacks import (
     Compile,
@@ -72,7 +73,7 @@ class FitCLI(LightningCLI):
                 "check_val_every_n_epoch": None,
                 **(trainer_defaults or {}),
             },
-            parser_kwargs={"prog": "parvideo fit", "description": _HELP},
+            parser_kwargs={"prog": "parvideo fit", "description": DESCRIPTION},
             args=arguments,
             run=False,
             auto_configure_optimizers=False,
@@ -81,35 +82,10 @@ class FitCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The settings of a run that Lightning does not have."""
-        parser.add_argument("--out", type=Path, default=Path("runs/fit"), help="run folder")
-        parser.add_argument(
-            "--resume",
-            type=str,
-            default="auto",
-            help="auto: from the newest good checkpoint; never; or a file",
-        )
-        parser.add_argument("--checkpoint_every", type=int, default=500, help="steps between checkpoints")
-        parser.add_argument(
-            "--ema_decay", type=float | None, default=None, help="average weights with this decay, e.g. 0.999"
-        )
-        parser.add_argument(
-            "--global_batch",
-            type=int | None,
-            default=None,
-            help="samples of an optimizer step over all devices; gradients are accumulated to reach it",
-        )
-        parser.add_argument(
-            "--peak_tflops", type=float | None, default=None, help="of one device, to log the MFU reached"
-        )
-        parser.add_argument(
-            "--sample_every",
-            type=int,
-            default=0,
-            help="generate a few clips into TensorBoard at every so many validations; 0 for never",
-        )
-        parser.add_argument(
-            "--compile", type=str | None, default=None, help="torch.compile's backend, such as inductor"
-        )
+        for option in RUN_OPTIONS:
+            parser.add_argument(
+                f"--{option.name}", type=option.kind, default=option.default, help=option.help
+            )
         parser.add_argument("--print_plan", action="store_true", help="print memory and time, and exit")
         parser.add_argument(
             "--plan", type=PlanSettings, default=PlanSettings(), help="what to plan for before data is there"
@@ -250,12 +226,6 @@ def _accumulate(trainer: lightning.Trainer, data: lightning.LightningDataModule,
     trainer.accumulate_grad_batches = samples // at_once
     if isinstance(trainer.val_check_interval, int):  # Lightning counts it in micro-batches
         trainer.val_check_interval *= trainer.accumulate_grad_batches
-
-
-_HELP = """Train a tokenizer or a generator. Configs stack: later ones, and options after them, win.
-Options of the classes a config names are given as --model.lr or --data.root. The run folder (--out) holds
-checkpoints, logs (CSV and TensorBoard), the config, and model/, which the other commands load. The same
-command goes on where a stopped run was."""
 
 
 def _underscored(arguments: list[str]) -> list[str]:

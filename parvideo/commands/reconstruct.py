@@ -3,20 +3,11 @@
 import math
 from pathlib import Path
 
-import torch
-from tqdm import tqdm
-
-from parvideo.clips import to_float, to_uint8
-from parvideo.commands.clip_form import ClipForm
-from parvideo.datasets import ClipDataset, VideoRecord, write_mp4
 from parvideo.files import write_json
-from parvideo.pretrained import load_tokenizer
-from parvideo.tokenizer.quality import ReconstructionQuality
 
 COLUMNS = ("psnr", "psnr_copy_first", "ssim", "psnr_t0", "psnr_t1", "psnr_t2", "psnr_t3", "motion_ratio")
 
 
-@torch.inference_mode()
 def reconstruct(
     files: list[Path],
     /,
@@ -47,6 +38,15 @@ def reconstruct(
         FileNotFoundError: if a video is missing.
         ValueError: if one cannot be read or is too short, or the tokenizer cannot encode such clips.
     """
+    import torch
+    from tqdm import tqdm
+
+    from parvideo.clips import to_float, to_uint8
+    from parvideo.commands.clip_form import ClipForm
+    from parvideo.datasets import ClipDataset, VideoRecord, write_mp4
+    from parvideo.pretrained import load_tokenizer
+    from parvideo.tokenizer.quality import ReconstructionQuality
+
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(f"there is no file {file}")
@@ -63,7 +63,8 @@ def reconstruct(
     for index in tqdm(range(len(clips)), desc="reconstructing", unit="clip", disable=None):
         item = clips[index]
         original = to_float(item["clip"][None]).to(device)
-        decoded = network.decode(network.encode(original))
+        with torch.inference_mode():
+            decoded = network.decode(network.encode(original))
         quality = ReconstructionQuality().to(device)
         quality.update(decoded, original)
         whole.update(decoded, original)

@@ -3,23 +3,14 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from parvideo.commands.first_frames import FirstFrames
 from parvideo.commands.numbers import parse_interval, parse_triple
-from parvideo.commands.sample_files import (
-    Clips,
-    choose_batch_size,
-    ending_tidily,
-    finish_files,
-    generate_files,
-    sweep,
-)
 from parvideo.files import read_json, write_json
-from parvideo.pipeline import VideoPipeline
-from parvideo.pretrained import TOKENIZER, find_folder, fingerprint, load_extra
-from parvideo.sampling import SamplingConfig
-from parvideo.training.devices import launch
+
+if TYPE_CHECKING:
+    from parvideo.commands.first_frames import FirstFrames
+    from parvideo.pipeline import VideoPipeline
 
 SETTINGS = "sample.json"
 
@@ -85,6 +76,19 @@ def sample(
     Raises:
         ValueError: on an unknown class (near names are suggested), or if ``out`` holds clips made otherwise.
     """
+    from parvideo.commands.sample_files import (
+        Clips,
+        choose_batch_size,
+        ending_tidily,
+        finish_files,
+        generate_files,
+        sweep,
+    )
+    from parvideo.pipeline import VideoPipeline
+    from parvideo.pretrained import TOKENIZER, find_folder, fingerprint
+    from parvideo.sampling import SamplingConfig
+    from parvideo.training.devices import launch
+
     least = {"num": num, "clips_per_file": clips_per_file, "given_frames": given_frames, "overlap": overlap}
     if batch_size is not None:
         least["batch_size"] = batch_size
@@ -170,20 +174,23 @@ def claim(out: Path, settings: dict[str, Any]) -> None:
         raise ValueError(f"{out} holds clips made with another {', '.join(other)}; choose another folder")
 
 
-def read_beginnings(pipeline: VideoPipeline, model: Path, path: Path, frames: int) -> FirstFrames:
+def read_beginnings(pipeline: "VideoPipeline", model: Path, path: Path, frames: int) -> "FirstFrames":
     """The first frames that a model's clips may go on from.
 
     Raises:
         FileNotFoundError: if there are none.
         ValueError: if the tokenizer cannot encode so many.
     """
+    from parvideo.commands.first_frames import FirstFrames
+    from parvideo.pretrained import load_extra
+
     extra = load_extra(model)
     height, width = pipeline.clip_shape[1:]
     latent_frames = pipeline.tokenizer.latent_grid((frames, height, width))[0]
     return FirstFrames(path, frames, latent_frames, (height, width), extra.get("fps"), extra.get("stride"))
 
 
-def _one_each(classes: list[int], beginnings: FirstFrames, given: list[str] | None) -> list[int]:
+def _one_each(classes: list[int], beginnings: "FirstFrames", given: list[str] | None) -> list[int]:
     """The class of each of the first frames."""
     count = len(beginnings.files)
     if given is None or len(classes) not in (1, count):

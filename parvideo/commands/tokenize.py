@@ -2,21 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from lightning import Fabric
-from torch.utils.data import DataLoader
-from tqdm import tqdm
-
-from parvideo.clips import to_float
-from parvideo.commands.clip_form import ClipForm
-from parvideo.datasets import ClipDataset, Policy, TokenPlan, TokenWriter
 from parvideo.files import sha256_json
-from parvideo.pretrained import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
-from parvideo.tokenizer import VideoTokenizer
-from parvideo.training.data import ClipsByEpoch, split_videos
-from parvideo.training.devices import hide_bar, launch, own_share
+
+if TYPE_CHECKING:
+    import torch
+    from lightning import Fabric
+
+    from parvideo.datasets import ClipDataset, Policy, TokenPlan
+    from parvideo.tokenizer import VideoTokenizer
 
 
 def tokenize(
@@ -69,6 +64,14 @@ def tokenize(
     Raises:
         ValueError: if ``out`` was begun with other settings, or the tokenizer cannot encode such clips.
     """
+    import torch
+
+    from parvideo.commands.clip_form import ClipForm
+    from parvideo.datasets import ClipDataset
+    from parvideo.pretrained import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
+    from parvideo.training.data import split_videos
+    from parvideo.training.devices import launch
+
     if views < 1:
         raise ValueError(f"views is {views}; it must be 1 or more")
     if all_clips and views > 1:
@@ -92,21 +95,24 @@ def tokenize(
         names: list[str] = [f"random {view}" for view in range(views)] if policy == "random" else [policy]
         mirrored = [False, True] if flip and split == "train" else [False]
         plan = _plan(network, fingerprint(tokenizer), clips, names, mirrored, shard_size)
-        _encode(network, clips, plan, len(mirrored), out / split, batch_size, num_workers, fabric)
+        with torch.inference_mode():
+            _encode(network, clips, plan, len(mirrored), out / split, batch_size, num_workers, fabric)
         if fabric.is_global_zero:
             grid = "x".join(map(str, plan.grid))
             print(f"{out / split}: {len(plan.ids)} clips as {grid} tokens", file=sys.stderr)
 
 
 def _plan(
-    network: VideoTokenizer,
+    network: "VideoTokenizer",
     made_by: str,
-    clips: ClipDataset,
+    clips: "ClipDataset",
     names: list[str],
     mirrored: list[bool],
     shard_size: int,
-) -> TokenPlan:
+) -> "TokenPlan":
     """Item number i is clip ``i mod L`` of view ``i div L``, L clips; mirrored views follow plain ones."""
+    from parvideo.datasets import TokenPlan
+
     places = clips.places()
     several = clips.policy == "all"  # a video has several clips, told apart by where they begin
 
@@ -132,17 +138,24 @@ def _plan(
     )
 
 
-@torch.inference_mode()
 def _encode(
-    network: VideoTokenizer,
-    clips: ClipDataset,
-    plan: TokenPlan,
+    network: "VideoTokenizer",
+    clips: "ClipDataset",
+    plan: "TokenPlan",
     mirrors: int,
     folder: Path,
     batch_size: int,
     num_workers: int,
-    fabric: Fabric,
+    fabric: "Fabric",
 ) -> None:
+    import torch
+    from torch.utils.data import DataLoader
+    from tqdm import tqdm
+
+    from parvideo.datasets import TokenWriter
+    from parvideo.training.data import ClipsByEpoch
+    from parvideo.training.devices import hide_bar, own_share
+
     writer = TokenWriter(folder, plan)
     missing = own_share(fabric, writer.missing_shards())
     # No batch crosses two shards, so that a clip's neighbours, and with them the last bit of what is
@@ -184,8 +197,12 @@ def _encode(
     fabric.barrier()
 
 
-def _ids(network: VideoTokenizer, clips: torch.Tensor) -> torch.Tensor:
+def _ids(network: "VideoTokenizer", clips: "torch.Tensor") -> "torch.Tensor":
     """Tokens of uint8 clips, in float32 whatever surrounds it: a rounding near a border is another token."""
+    import torch
+
+    from parvideo.clips import to_float
+
     with (
         torch.autocast(clips.device.type, enabled=False),
         torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
