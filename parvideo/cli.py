@@ -10,14 +10,14 @@ import inspect
 import os
 import sys
 import traceback
-import types
 from collections.abc import Callable, Sequence
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ActionYesNo, ArgumentParser
 
 from parvideo import __version__
+from parvideo.cli_values import WordType, takes_list
 from parvideo.commands import fit_options
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -48,6 +48,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
 """What a wrong argument or file raises: shown as one line. Anything else is ours, and shows its traceback."""
+
+RENAMED: dict[str, dict[str, str]] = {}
+"""Command -> options that it once had, and what they are called now, as in the other commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -126,10 +129,13 @@ def parse_arguments(
 
     A positional-only parameter is a positional argument (a list takes one or more), any other an option
     spelled with dashes; a trailing underscore (``class_``) is dropped; a bool is ``--flip/--no-flip``; an
-    option whose type is a list may be repeated.
+    option whose type is a list may be repeated. Words are taken literally (`parvideo.cli_values`).
 
     Returns:
         Positional values and keyword values to call the function with.
+
+    Raises:
+        ValueError: for an option that has another name now.
     """
     signature = inspect.signature(function, eval_str=True)
     documentation = parse_docstring(function.__doc__ or "")
@@ -137,27 +143,35 @@ def parse_arguments(
     description = "\n\n".join(
         text for text in (documentation.short_description, documentation.long_description) if text
     )
-    parser = ArgumentParser(prog=f"parvideo {name}", description=description, default_env=False)
-    lists = set()
+    parser = ArgumentParser(
+        prog=f"parvideo {name}", description=description, default_env=False, allow_abbrev=False
+    )
     for parameter in signature.parameters.values():
         help_text = (helps.get(parameter.name) or "").replace("\n", " ")
         option = parameter.name.rstrip("_").replace("_", "-")
         kind = parameter.annotation
+        more: dict[str, Any] = {"help": help_text}
         if parameter.kind is parameter.POSITIONAL_ONLY:
-            if get_origin(kind) is list:
-                parser.add_argument(option, type=get_args(kind)[0], nargs="+", help=help_text)
-            else:
-                parser.add_argument(option, type=kind, help=help_text)
-        elif kind is bool:
-            action = ActionYesNo(no_prefix="no-")
-            parser.add_argument(f"--{option}", action=action, default=parameter.default, help=help_text)
-        elif parameter.default is parameter.empty:
-            parser.add_argument(f"--{option}", type=kind, required=True, help=help_text)
+            if takes_list(kind):
+                more["nargs"] = "+"
+            parser.add_argument(option, type=WordType(kind), **more)
+            continue
+        if parameter.default is parameter.empty:
+            more["required"] = True
         else:
-            parser.add_argument(f"--{option}", type=kind, default=parameter.default, help=help_text)
-        if _takes_list(kind) and parameter.kind is not parameter.POSITIONAL_ONLY:
-            lists.add(f"--{option}")
-    values = parser.parse_args(_spell(arguments, lists)).as_dict()
+            more["default"] = parameter.default
+        if kind is bool:
+            parser.add_argument(f"--{option}", action=ActionYesNo(no_prefix="no-"), **more)
+        else:
+            if takes_list(kind):
+                more["action"] = "append"
+            parser.add_argument(f"--{option}", type=WordType(kind), **more)
+    words = _spell(arguments)
+    for word in words:
+        option = word.partition("=")[0]
+        if option in RENAMED.get(name, {}):
+            raise ValueError(f"{name} has no option {option}; it is called {RENAMED[name][option]}")
+    values = parser.parse_args(words).as_dict()
     positional, options = [], {}
     for parameter in signature.parameters.values():
         value = values[parameter.name.rstrip("_")]
@@ -168,32 +182,13 @@ def parse_arguments(
     return positional, options
 
 
-def _spell(arguments: Sequence[str], lists: set[str]) -> list[str]:
-    """Dashes for underscores in option names, and `--class A --class B` as jsonargparse appends it."""
-    spelled: list[str] = []
-    pending = ""
+def _spell(arguments: Sequence[str]) -> list[str]:
+    """The words with dashes for underscores in the names of options."""
+    spelled = []
     for word in arguments:
-        if pending:
-            spelled.append(f"{pending}{'' if word.startswith('[') else '+'}={word}")
-            pending = ""
-            continue
         name, equals, value = word.partition("=")
-        if name.startswith("--"):
-            name = name.replace("_", "-")
-        if name not in lists:
-            spelled.append(name + equals + value)
-        elif equals:
-            spelled.append(f"{name}{'' if value.startswith('[') else '+'}={value}")
-        else:
-            pending = name
-    return [*spelled, pending] if pending else spelled
-
-
-def _takes_list(kind: Any) -> bool:
-    """Whether a type is ``list[...]`` or an optional one."""
-    if isinstance(kind, types.UnionType):
-        return any(_takes_list(member) for member in get_args(kind))
-    return get_origin(kind) is list
+        spelled.append(name.replace("_", "-") + equals + value if name.startswith("--") else word)
+    return spelled
 
 
 def _overview() -> str:
