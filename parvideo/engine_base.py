@@ -250,7 +250,7 @@ class EngineBase:
 
         Those of queries carry attention's 1 / sqrt(d), those of values are one.
         """
-        turns = torch.view_as_complex(self.transformer.rotary.float().contiguous())[:, None]
-        queries = (turns / math.sqrt(self.head_dim)).expand(-1, self.heads, -1)
-        keys = turns.expand(-1, self.kv_heads, -1)
+        turns = torch.view_as_complex(self.transformer.rotary.float().contiguous())[:, :, None]
+        queries = (turns[0] / math.sqrt(self.head_dim)).expand(-1, self.heads, -1)
+        keys = turns[1].expand(-1, self.kv_heads, -1)
         return torch.cat([queries, keys, torch.ones_like(keys)], dim=1)

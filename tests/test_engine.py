@@ -54,6 +54,7 @@ def test_tokens_equal_the_plain_loops(spec: OrderSpec, name: str, packed: bool) 
         {"qk_norm": True},
         {"special_positions": "zero"},
         {"target_positions": True},
+        {"query_positions": "target", "qk_norm": True},
         {"factors": (16, 4)},
         {"codebook_size": 61},
         {"norm_eps": 1e-2, "rope_base": 100.0},

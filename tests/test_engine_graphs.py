@@ -29,6 +29,7 @@ KINDS: list[dict[str, Any]] = [
     {"num_kv_heads": 1, "qk_norm": True},
     {"special_positions": "zero"},
     {"target_positions": True},
+    {"query_positions": "target", "qk_norm": True},
     {"factors": (16, 4)},
     {"codebook_size": 61},
     {"norm_eps": 1e-2, "rope_base": 100.0},

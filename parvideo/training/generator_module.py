@@ -14,6 +14,7 @@ from parvideo.order import GenerationOrder, Grid, OrderSpec
 from parvideo.training.data import TokenDataModule, TokenSpec
 from parvideo.training.tokenizer_module import warmup_cosine
 from parvideo.transformer import VideoTransformer, next_token_loss
+from parvideo.transformer.rotary import QueryPositions
 
 
 class TokenBatch(TypedDict):
@@ -53,6 +54,8 @@ class GeneratorModule(lightning.LightningModule):
             (`VideoPipeline.choose_regions`).
         target_positions: tell the transformer which token each slot predicts (see `VideoTransformer`); with
             ``more_orders`` it is told in any case. The paper does not.
+        query_positions: ``target`` turns a slot's query by the place of the token it predicts, ``source`` by
+            that of the token it is fed, as the paper does (see `VideoTransformer`).
 
     Raises:
         ValueError: if a setting lies outside its range.
@@ -86,6 +89,7 @@ class GeneratorModule(lightning.LightningModule):
         max_steps: int | None = None,
         more_orders: Sequence[OrderSpec] = (),
         target_positions: bool = False,
+        query_positions: QueryPositions = "source",
     ) -> None:
         super().__init__()
         if lr <= 0:
@@ -110,6 +114,7 @@ class GeneratorModule(lightning.LightningModule):
             "attention_dropout": attention_dropout,
             "gradient_checkpointing": gradient_checkpointing,
             "target_positions": target_positions or bool(more_orders),
+            "query_positions": query_positions,
         }
         self.label_dropout = label_dropout
         self.lr, self.betas, self.weight_decay = lr, betas, weight_decay

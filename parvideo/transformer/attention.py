@@ -131,11 +131,14 @@ class SelfAttention(nn.Module):
         layer: int = 0,
         slots: range | None = None,
     ) -> Tensor:
-        """Attend from ``x`` ``[B, S, dim]``; with a cache, over all slots up to and with ``slots``."""
+        """Attend from ``x`` ``[B, S, dim]``; with a cache, over all slots up to and with ``slots``.
+
+        ``rotary`` ``[2, S, head_dim / 2, 2]`` turns queries and keys, see `rotary_tables`.
+        """
         heads = rearrange(self.qkv(x), "b s (heads d) -> b heads s d", d=self.head_dim)
         queries, keys, values = heads.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)
-        queries = rotate(self.query_norm(queries), rotary)
-        keys = rotate(self.key_norm(keys), rotary)
+        queries = rotate(self.query_norm(queries), rotary[0])
+        keys = rotate(self.key_norm(keys), rotary[1])
         if cache is not None and slots is not None:
             keys, values = cache.update(layer, slots, keys, values)
         attended = attend(queries, keys, values, mask, self.dropout if self.training else 0.0)

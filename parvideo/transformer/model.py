@@ -13,7 +13,7 @@ from parvideo.transformer.attention import AttentionMask
 from parvideo.transformer.blocks import TransformerBlock
 from parvideo.transformer.cache import KVCache
 from parvideo.transformer.factors import check_factors
-from parvideo.transformer.rotary import SpecialPositions, rotary_table
+from parvideo.transformer.rotary import QueryPositions, SpecialPositions, rotary_tables
 
 
 class VideoTransformer(nn.Module):
@@ -36,7 +36,7 @@ class VideoTransformer(nn.Module):
         dropout: on the embeddings and on what each block adds, while training.
         attention_dropout: on attention weights, while training.
         rope_base: base of the rotary frequencies.
-        special_positions: positions of class and transition slots, see `rotary_table`.
+        special_positions: positions of class and transition slots, see `rotary_tables`.
         norm_eps: of every RMSNorm.
         gradient_checkpointing: recompute each block in the backward pass instead of storing it.
         factors: predict a token as digits below these factors, whose product is ``codebook_size`` (see
@@ -45,9 +45,11 @@ class VideoTransformer(nn.Module):
             ``target_positions``, let one model serve several orders (`set_order`).
         target_positions: add to what a slot is fed an embedding of the place it predicts, which a model of
             several orders cannot know otherwise.
+        query_positions: turn a slot's query by the place of the token it is fed (``source``, as published
+            weights expect) or of the token it predicts (``target``), see `rotary_tables`.
 
     Raises:
-        ValueError: if a size is not positive, or heads do not divide the width.
+        ValueError: if a size is not positive, heads do not divide the width, or positions are unknown.
     """
 
     rotary: Tensor
@@ -74,6 +76,7 @@ class VideoTransformer(nn.Module):
         factors: Sequence[int] | None = None,
         num_transitions: int | None = None,
         target_positions: bool = False,
+        query_positions: QueryPositions = "source",
     ) -> None:
         super().__init__()
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
@@ -119,6 +122,7 @@ class VideoTransformer(nn.Module):
             "factors": None if factors is None else list(factors),
             "num_transitions": num_transitions,
             "target_positions": target_positions,
+            "query_positions": query_positions,
         }
         self.token_embedding = nn.Embedding(codebook_size, dim)
         self.class_embedding = nn.Embedding(num_classes + 1, dim)
@@ -175,8 +179,8 @@ class VideoTransformer(nn.Module):
         if order not in self._rotaries:
             config = self.config
             head_dim = config["dim"] // config["num_heads"]
-            self._rotaries[order] = rotary_table(
-                order, head_dim, config["rope_base"], config["special_positions"]
+            self._rotaries[order] = rotary_tables(
+                order, head_dim, config["rope_base"], config["special_positions"], config["query_positions"]
             )
         self.order = order
         self.rotary, self.source = self._rotaries[order].to(device), order.source.to(device)
@@ -232,7 +236,7 @@ class VideoTransformer(nn.Module):
         if cache is None and slots.start != 0:
             raise ValueError(f"slots {slots} need a cache that holds the {slots.start} slots before them")
         x = self.embedding_dropout(self.embed(tokens, labels, slots))
-        rotary = self.rotary[slots.start : slots.stop]
+        rotary = self.rotary[:, slots.start : slots.stop]
         mask = self._mask(slots)
         for layer, block in enumerate(self.blocks):
             if self.gradient_checkpointing and cache is None and torch.is_grad_enabled():

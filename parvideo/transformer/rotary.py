@@ -1,6 +1,6 @@
 """3D rotary positions: pairs of a head's dimensions turn by angles of t, h and w."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from parvideo.order import GenerationOrder, Grid
 
 SpecialPositions = Literal["target", "zero"]
+QueryPositions = Literal["source", "target"]
 
 
 def axis_dims(head_dim: int, grid: Grid) -> tuple[int, int, int]:
@@ -30,38 +31,51 @@ def axis_dims(head_dim: int, grid: Grid) -> tuple[int, int, int]:
     return head_dim - 2 * space, space, space
 
 
-def rotary_table(
+def rotary_tables(
     order: GenerationOrder,
     head_dim: int,
     base: float = 10000.0,
     special: SpecialPositions = "target",
+    query_positions: QueryPositions = "source",
 ) -> Tensor:
-    """Cosine and sine for every slot, float32 ``[N, head_dim / 2, 2]``.
+    """Cosine and sine for every slot's query and then its key, float32 ``[2, N, head_dim / 2, 2]``.
 
     Args:
-        order: gives each slot the coordinates of the token it is fed.
+        order: gives each slot the coordinates of the token it is fed and of the token it predicts.
         head_dim: width of a head.
         base: of the frequencies ``base^(-2i/d)`` along each axis of d dimensions.
         special: for the slots that are fed the class or a transition token: ``target``, the place of the
             token they predict, or ``zero``, cosine = sine = 0, which blanks their queries and keys, as the
             published image weights expect.
+        query_positions: what a slot's query turns by: ``source``, the place of the token it is fed, as its
+            key does (LLaMA, PAR, the published weights), or ``target``, the place of the token it predicts
+            (ARPG, arXiv 2503.10568), which every slot has, so that ``zero`` then blanks keys alone.
 
     Raises:
-        ValueError: if ``special`` is unknown or the head too narrow.
+        ValueError: if ``special`` or ``query_positions`` is unknown or the head too narrow.
     """
-    if special not in ("target", "zero"):
+    if special not in get_args(SpecialPositions):
         raise ValueError(f"special positions must be 'target' or 'zero', got {special!r}")
-    angles = []
-    for axis, dims in enumerate(axis_dims(head_dim, order.grid)):
-        frequencies = base ** -(
-            torch.arange(0, dims, 2, dtype=torch.float32, device=order.coords.device) / max(dims, 1)
-        )
-        angles.append(order.coords[:, axis, None].float() * frequencies)
-    angle = torch.cat(angles, dim=-1)
-    table = torch.stack([angle.cos(), angle.sin()], dim=-1)
+    if query_positions not in get_args(QueryPositions):
+        raise ValueError(f"query_positions must be 'source' or 'target', got {query_positions!r}")
+    keys = _turns(order.coords, head_dim, order.grid, base)
     if special == "zero":
-        table[order.source < 0] = 0.0
-    return table
+        keys[order.source < 0] = 0.0
+    if query_positions == "source":
+        return torch.stack([keys, keys])
+    return torch.stack([_turns(order.target_coords, head_dim, order.grid, base), keys])
+
+
+def _turns(coords: Tensor, head_dim: int, grid: Grid, base: float) -> Tensor:
+    """Cosine and sine of the angles of places ``[N, 3]``: ``[N, head_dim / 2, 2]``."""
+    angles = []
+    for axis, dims in enumerate(axis_dims(head_dim, grid)):
+        frequencies = base ** -(
+            torch.arange(0, dims, 2, dtype=torch.float32, device=coords.device) / max(dims, 1)
+        )
+        angles.append(coords[:, axis, None].float() * frequencies)
+    angle = torch.cat(angles, dim=-1)
+    return torch.stack([angle.cos(), angle.sin()], dim=-1)
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:

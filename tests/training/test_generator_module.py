@@ -26,6 +26,16 @@ def test_transformer_takes_its_form_from_the_tokens(tokens_folder: Path) -> None
     assert (transformer.codebook_size, transformer.num_classes) == (9, 2)
 
 
+def test_what_turns_its_queries_is_the_transformers(tokens_folder: Path) -> None:
+    assert make(tokens_folder).transformer.config["query_positions"] == "source"
+    module = make(tokens_folder, query_positions="target")
+    assert module.transformer.config["query_positions"] == "target"
+    losses = module.losses(torch.zeros(2, 2, 2, 2, dtype=torch.int64), torch.tensor([0, 1]))
+    losses.sum().backward()
+    assert losses.shape == (2, 8)
+    assert all(parameter.grad is not None for parameter in module.transformer.blocks.parameters())
+
+
 def test_weight_decay_is_on_matrices_alone(tokens_folder: Path) -> None:
     module = make(tokens_folder, weight_decay=0.3, max_steps=10)
     groups = module.configure_optimizers()["optimizer"].param_groups

@@ -41,8 +41,9 @@ def batch(order: GenerationOrder, rows: int = 3) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def test_a_token_changes_no_logits_at_or_before_its_own_group(order: GenerationOrder) -> None:
-    model = make(order)
+@pytest.mark.parametrize("positions", ["source", "target"])
+def test_a_token_changes_no_logits_at_or_before_its_own_group(order: GenerationOrder, positions: str) -> None:
+    model = make(order, query_positions=positions)
     tokens, labels = batch(order, rows=1)
     before = model(tokens, labels)
     last = order.step_slots[-1]
@@ -66,7 +67,17 @@ def test_the_class_reaches_every_slot(order: GenerationOrder) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("changes", [{}, {"num_heads": 4, "num_kv_heads": 2}, {"qk_norm": True}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_heads": 4, "num_kv_heads": 2},
+        {"qk_norm": True},
+        {"query_positions": "target"},
+        {"query_positions": "target", "special_positions": "zero"},
+    ],
+    ids=str,
+)
 def test_cached_decoding_equals_the_uncached_forward(
     order: GenerationOrder, changes: dict[str, object]
 ) -> None:
@@ -155,6 +166,34 @@ def test_a_model_is_rebuilt_from_its_config(order: GenerationOrder) -> None:
     assert torch.equal(twin(tokens, labels), model(tokens, labels))
 
 
+@torch.no_grad()
+def test_models_written_before_queries_could_turn_by_targets_turn_by_sources(order: GenerationOrder) -> None:
+    model = make(order)
+    old = {name: value for name, value in model.config.items() if name != "query_positions"}
+    twin = VideoTransformer.from_config(old).eval()
+    twin.load_state_dict(model.state_dict())
+    tokens, labels = batch(order)
+    assert torch.equal(twin(tokens, labels), model(tokens, labels))
+    other = VideoTransformer.from_config({**old, "query_positions": "target"}).eval()
+    other.load_state_dict(model.state_dict())
+    assert (other(tokens, labels) - model(tokens, labels)).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_a_query_turned_by_its_target_knows_the_place_it_predicts() -> None:
+    """Two orders that differ in the place of the last token alone: without the option they look the same."""
+    groups = ((0,), (1,), (2,)), ((0,), (2,), (1,))
+    orders = [GenerationOrder((1, 1, 3), places) for places in groups]
+    for positions, told in (("source", False), ("target", True)):
+        model = make(orders[0], query_positions=positions)
+        tokens, labels = batch(orders[0], rows=1)
+        first = model(tokens, labels)
+        model.set_order(orders[1])
+        moved = (model(tokens, labels) - first).abs().amax(-1)[0]
+        assert (moved[1] > 1e-4) == told
+        assert moved[0] == 0
+
+
 def several_orders() -> list[GenerationOrder]:
     return [OrderSpec(regions=counts).build((2, 4, 4)) for counts in ((1, 1, 1), (1, 2, 2), (2, 2, 2))]
 
@@ -208,3 +247,5 @@ def test_bad_sizes_are_refused() -> None:
         make(ORDERS["raster"], num_layers=0)
     with pytest.raises(ValueError, match="head_dim must be a multiple of"):
         make(ORDERS["raster"], dim=30, num_heads=2)
+    with pytest.raises(ValueError, match="query_positions must be 'source' or 'target', got 'both'"):
+        make(ORDERS["raster"], query_positions="both")

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from parvideo.order import raster, regions
-from parvideo.transformer.rotary import axis_dims, rotary_table, rotate
+from parvideo.transformer.rotary import axis_dims, rotary_tables, rotate
 
 
 def test_scores_depend_only_on_the_offset_between_two_places() -> None:
     order = raster((3, 4, 4))
-    table = rotary_table(order, 32)
+    table = rotary_tables(order, 32)[1]
     query, key = torch.randn(2, 1, 1, 1, 32)
     places = {tuple(place): slot for slot, place in enumerate(order.coords.tolist())}
 
@@ -23,15 +23,36 @@ def test_scores_depend_only_on_the_offset_between_two_places() -> None:
 
 
 def test_turning_keeps_lengths() -> None:
-    table = rotary_table(raster((2, 4, 4)), 16)
+    table = rotary_tables(raster((2, 4, 4)), 16)[0]
     x = torch.randn(2, 3, 32, 16)
     torch.testing.assert_close(rotate(x, table).norm(dim=-1), x.norm(dim=-1))
 
 
 def test_zero_blanks_exactly_the_class_and_the_transitions() -> None:
     order = regions((1, 4, 4), (1, 2, 2))
-    blank = rotary_table(order, 16, special="zero").abs().sum(dim=(1, 2)) == 0
-    assert torch.equal(blank, order.source < 0)
+    queries, keys = rotary_tables(order, 16, special="zero").abs().sum(dim=(2, 3)) == 0
+    assert torch.equal(queries, order.source < 0)
+    assert torch.equal(keys, order.source < 0)
+
+
+def test_queries_turn_by_their_source_or_by_their_target() -> None:
+    order = regions((2, 4, 4), (1, 2, 2))
+    # Raster order predicts the cells in turn, so its targets' turns are a table by cell.
+    by_cell = rotary_tables(raster(order.grid), 16, query_positions="target")[0].unflatten(0, order.grid)
+    targets, sources = (by_cell[tuple(coords.T)] for coords in (order.target_coords, order.coords))
+    assert not torch.equal(targets, sources)
+    for positions, expected in (("source", sources), ("target", targets)):
+        queries, keys = rotary_tables(order, 16, query_positions=positions)  # type: ignore[arg-type]
+        assert torch.equal(queries, expected)
+        assert torch.equal(keys, sources)
+    queries, keys = rotary_tables(order, 16, special="zero", query_positions="target")
+    assert torch.equal(queries, targets)  # every slot predicts something
+    assert torch.equal(keys.abs().sum(dim=(1, 2)) == 0, order.source < 0)
+
+
+def test_unknown_positions_are_refused() -> None:
+    with pytest.raises(ValueError, match="query_positions must be 'source' or 'target', got 'both'"):
+        rotary_tables(raster((2, 2, 2)), 16, query_positions="both")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("head_dim", [8, 16, 48, 64, 100])
