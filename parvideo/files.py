@@ -1,58 +1,151 @@
-"""Files on disk: atomic writes, checksums, and where the packaged configs lie."""
+"""Files on disk: atomic writes, checks of what is read, checksums, and where the packaged configs lie.
+
+Whatever ordinary thing is wrong with a file or folder is raised as an OSError that carries its name, or as a
+ValueError that states it; the command line shows either as one line.
+"""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+AnyPath: TypeAlias = str | os.PathLike[str]
+"""What Python callers may give for a path."""
+
+_LONGEST_SUFFIX = 16
+_RANDOM = len(".-") + 8
+"""Bytes that a temporary name has more than its target's: mkstemp draws eight letters."""
+_SHORT_STEM = 20
+
+_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+"""What goes wrong while bytes are written; such an error carries no name."""
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def check_file(path: AnyPath) -> Path:
+    """The path of a file that may be opened to read, links followed.
+
+    Raises:
+        OSError: if there is none (`FileNotFoundError`), it is a folder (`IsADirectoryError`), a part of the
+            path is a file (`NotADirectoryError`), or it cannot be looked at; ``filename`` is the path.
+        ValueError: if it is a pipe, a socket or a device, on which reading could wait for ever.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        if not path.is_symlink():
+            raise
+        message = f"a link to {os.readlink(path)}, which is not there"
+        raise FileNotFoundError(errno.ENOENT, message, str(path)) from error
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+        raise ValueError(f"{path} is {kind}, not a file; copy what it gives into a file first")
+    return path
+
+
+def make_folder(folder: AnyPath) -> Path:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        NotADirectoryError: if it, or one above it, is a file.
+        OSError: if it cannot be made; ``filename`` says which.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:  # a file of that name, or a link that leads nowhere
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
+    return folder
 
 
 @contextlib.contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: AnyPath) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; on success it becomes ``target`` in one step.
 
     A reader sees the old file or the whole new one, never a part, whenever the writer is killed. The
-    temporary name keeps the suffix, so that writers which choose a format by it still work.
+    temporary name keeps the suffix, so that writers which choose a format by it still work, and is no longer
+    than the target's where that is long.
+
+    Raises:
+        IsADirectoryError: if the target is a folder.
+        OSError: if it cannot be written; ``filename`` is the target, never the temporary path.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    target = Path(target)
+    temporary = _temporary(target)
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        with contextlib.suppress(PermissionError):  # FAT and some network mounts keep modes of their own
+            temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
+    except OSError as error:
+        named = error.filename == str(temporary) or (error.filename is None and error.errno in _WRITING)
+        if not named:
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def write_json(target: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically."""
+def check_target(target: AnyPath) -> None:
+    """Make sure that a file can be written, before the work whose result it is to hold.
+
+    Raises:
+        OSError: as `atomic_path`.
+    """
+    _temporary(Path(target)).unlink()
+
+
+def write_text(target: AnyPath, text: str) -> None:
+    """Write text as UTF-8, atomically; what UTF-8 cannot hold (bytes of odd file names) as ``\\udcff``."""
     with atomic_path(target) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
-def read_json(path: Path) -> Any:
+def write_json(target: AnyPath, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: AnyPath) -> Any:
     """Read a JSON file; a missing or malformed one raises an error that names it.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not JSON.
+        OSError: if there is no such file, or it cannot be read (see `check_file`).
+        ValueError: if it is not JSON, or no file.
     """
+    path = check_file(path)
     try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows begin with a BOM
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
 
 
-def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
+def sha256_file(path: AnyPath) -> str:
+    """Hex SHA-256 of a file's bytes.
+
+    Raises:
+        OSError: if there is no such file, or it cannot be read (see `check_file`).
+        ValueError: if it is no file.
+    """
+    with check_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -67,6 +160,26 @@ def config_folder() -> Path:
     package = Path(__file__).parent
     packaged = package / "configs"
     return packaged if packaged.is_dir() else package.parent / "configs"
+
+
+def _temporary(target: Path) -> Path:
+    """An empty new file beside the target, in a folder that is made where there is none."""
+    make_folder(target.parent)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    stem, suffix = target.stem, target.suffix
+    if len(os.fsencode(suffix)) > _LONGEST_SUFFIX:  # no format's
+        stem, suffix = target.name, ""
+    # File systems limit names in bytes, some to fewer than 255.
+    longest = max(len(os.fsencode(stem)) - _RANDOM, _SHORT_STEM)
+    while len(os.fsencode(stem)) > longest:
+        stem = stem[:-1]
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{stem}-", suffix=suffix)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
+    os.close(handle)
+    return Path(name)
 
 
 def _umask() -> int:
