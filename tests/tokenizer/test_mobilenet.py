@@ -1,4 +1,4 @@
-"""The MobileNetV2 feature loss: a distance of images that sees blur, moves no weights and takes torchvision's names."""
+"""The MobileNetV2 feature loss: it sees blur, moves no weights and takes torchvision's names."""
 
 from pathlib import Path
 
