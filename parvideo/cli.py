@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "reports side by side; refused if not comparable",
     ),
     "fvd-stats": ("parvideo.commands.fvd_stats", "features of the real videos of a protocol, to use again"),
+    "weights": ("parvideo.commands.weights", "fetch, check and keep the I3D network that FVD needs"),
     "data": ("parvideo.commands.data", "check a data set on disk, unpack it, write its manifest"),
     "toy-data": ("parvideo.commands.toy_data", "write a toy set of video files in UCF-101's layout"),
     "order": ("parvideo.commands.order", "what an order of generation does, in figures and as a picture"),

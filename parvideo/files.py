@@ -1,4 +1,4 @@
-"""Files on disk: atomic writes, checks of what is read, checksums, and where the packaged configs lie.
+"""Files on disk: atomic writes, checks of what is read, checksums, and where configs and cache lie.
 
 Whatever ordinary thing is wrong with a file or folder is raised as an OSError that carries its name, or as a
 ValueError that states it; the command line shows either as one line.
@@ -160,6 +160,15 @@ def config_folder() -> Path:
     package = Path(__file__).parent
     packaged = package / "configs"
     return packaged if packaged.is_dir() else package.parent / "configs"
+
+
+def cache_folder() -> Path:
+    """Where fetched weights are kept: ``$PARVIDEO_CACHE``, or else ``parvideo`` in the XDG cache folder."""
+    if own := os.environ.get("PARVIDEO_CACHE"):
+        return Path(own)
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification has relative paths ignored.
+    return (base if base.is_absolute() else Path.home() / ".cache") / "parvideo"
 
 
 def _temporary(target: Path) -> Path:

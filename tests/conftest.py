@@ -11,6 +11,11 @@ import hypothesis
 import pytest
 import torch
 
+from parvideo.files import cache_folder
+from parvideo.metrics import i3d_weights
+
+USER_CACHE = cache_folder()
+
 # A deadline is a time asserted; derandomized examples make a red test red for everyone.
 hypothesis.settings.register_profile("parvideo", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("parvideo")
@@ -23,6 +28,21 @@ def shared_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: golden outputs and real clips lie beside the checkout only")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the user's cache folder holds changes no test."""
+    monkeypatch.setenv("PARVIDEO_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def real_i3d() -> Path:
+    """The Kinetics-400 I3D weights, where somebody fetched them."""
+    path = USER_CACHE / i3d_weights.FILENAME
+    if not path.is_file():
+        pytest.skip(f"{path} is absent: `{i3d_weights.COMMAND}` fetches it (47 MB)")
+    return path
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "parvideo"
 
 LEVELS: list[set[str]] = [
     {"clips", "files", "state"},  # base: used by all
+    {"packages"},
     {"datasets", "tokenizer", "order", "metrics", "dependency"},
     {"transformer", "page"},
     {"sampling"},

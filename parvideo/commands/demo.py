@@ -23,7 +23,8 @@ def demo(
     Args:
         out: folder for everything.
         data: folder of your own videos (UCF-101's layout or class folders); a drawn toy set if not given.
-        i3d: weights of the Kinetics-400 I3D for FVD; the demo trains a small feature network if not given.
+        i3d: weights of the Kinetics-400 I3D for FVD. If not given, your own videos are scored by those that
+            `parvideo weights i3d` keeps; without them, and on the toy set, by a network the demo trains.
         preset: small takes about seven minutes on two cores; smoke only shows that everything runs.
         seed: of everything random.
 
@@ -46,10 +47,16 @@ def demo(
         train_judge,
         train_tokenizer,
     )
+    from parvideo.metrics import i3d_weights
 
     for path in (data, i3d):
         if path is not None and not path.exists():
             raise FileNotFoundError(f"there is no {path}")
+    if data is not None and i3d is None:
+        if i3d_weights.is_cached():
+            i3d = i3d_weights.find()
+        else:
+            print(f"FVD will be by a small network trained here; `{i3d_weights.COMMAND}` gets the real one")
     started = time.monotonic()
     run = Demo(out, data, i3d, PRESETS[preset], seed)
     stages = Stages(out, total=6 + 3 * len(GENERATORS))

@@ -49,8 +49,9 @@ def evaluate(
     """Score generated clips (or a tokenizer's reconstructions) against real videos by FVD.
 
     Writes OUT (report.json), the same as a table beside it (.txt), and features into OUT's folder, from which
-    an interrupted run goes on. Give exactly one of --model, --clips and --tokenizer, and one of --i3d and
-    --features. Any option that changes a field of the protocol makes it a custom one.
+    an interrupted run goes on. Give exactly one of --model, --clips and --tokenizer. Features come from the
+    I3D that `parvideo weights i3d` keeps, or from --i3d or --features. Any option that changes a field of the
+    protocol makes it a custom one.
 
     Args:
         real: folder of real videos (UCF-101 or class folders).
@@ -58,7 +59,7 @@ def evaluate(
         model: a generator's folder; clips are generated as they are scored.
         clips: folder of generated clips, .npz or .npy as `parvideo sample` writes them.
         tokenizer: a tokenizer's folder; its reconstructions are scored against their originals (rFVD).
-        i3d: Kinetics-400 I3D weights: state dict, safetensors or TorchScript.
+        i3d: Kinetics-400 I3D weights of your own: state dict, safetensors or TorchScript.
         features: folder of a small feature network; the number compares with nothing published.
         protocol: larp-10k, magvit-10k, stylegan-v-2048, tats-2048 or videogpt-256.
         split: which real videos.
@@ -157,7 +158,7 @@ def evaluate(
         Subject(
             generated=fake_info,
             real={"folder": str(real), **real_info},
-            extractor=describe_extractor(extractor, i3d, features),
+            extractor=describe_extractor(extractor, features),
             comparability=extractor.comparability,
             lossy=fake.lossy,
             logits=getattr(extractor, "gives_logits", False),
@@ -185,39 +186,37 @@ def choose_protocol(name: str, **changes: Any) -> "Protocol":
 
 
 def choose_extractor(i3d: Path | None, features: Path | None, protocol: "Protocol") -> "FeatureExtractor":
-    """The feature network asked for, set up as the protocol says.
+    """The feature network asked for, or else the I3D in the user's cache folder, as the protocol sets it up.
 
     Raises:
-        ValueError: unless exactly one of the two is given, or if its file does not fit.
+        FileNotFoundError: if neither is given and `parvideo weights i3d` has not been run.
+        ValueError: if both are given, or a file does not fit.
     """
     from parvideo.files import read_json
-    from parvideo.metrics import scripted
+    from parvideo.metrics import i3d_weights, scripted
     from parvideo.metrics.classifier import SmallI3DExtractor
     from parvideo.metrics.extractors import I3DExtractor
 
-    if (i3d is None) == (features is None):
+    if i3d is not None and features is not None:
         raise ValueError(
-            "give exactly one of --i3d (Kinetics-400 I3D weights; docs/fvd.md says where they are) and "
-            "--features (a small network of your own, not comparable with published FVD)"
+            f"i3d is {i3d} and features is {features}; give one of them: I3D weights, or a small network of "
+            "your own (not comparable with published FVD)"
         )
     if features is not None:
         config = read_json(features / "config.json")
         if isinstance(config, dict) and config.get("kind") == scripted.KIND:
             return scripted.ScriptedExtractor(features)
         return SmallI3DExtractor.load(features)
-    assert i3d is not None
-    return I3DExtractor(i3d, protocol.tap, protocol.network_resize, protocol.bn_eps)
+    return I3DExtractor(i3d_weights.find(i3d), protocol.tap, protocol.network_resize, protocol.bn_eps)
 
 
-def describe_extractor(
-    extractor: "FeatureExtractor", i3d: Path | None, features: Path | None
-) -> dict[str, Any]:
+def describe_extractor(extractor: "FeatureExtractor", features: Path | None) -> dict[str, Any]:
     """What the report says of the feature network."""
     return {
         "name": type(extractor).__name__,
         "fingerprint": extractor.fingerprint,
         "dim": extractor.dim,
-        "path": str(i3d or features),
+        "path": str(getattr(extractor, "path", features)),
         "weights_sha256": getattr(extractor, "weights_sha256", None),
     }
 

@@ -32,7 +32,7 @@ def fvd_stats(
     Args:
         real: folder of real videos (UCF-101 or class folders).
         out: the file to write, ending in .npz.
-        i3d: Kinetics-400 I3D weights: state dict, safetensors or TorchScript.
+        i3d: Kinetics-400 I3D weights of your own, instead of those that `parvideo weights i3d` keeps.
         features: folder of a small feature network instead.
         protocol: larp-10k, magvit-10k, stylegan-v-2048, tats-2048 or videogpt-256.
         split: which real videos.

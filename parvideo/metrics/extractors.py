@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from parvideo.clips import check_clips, to_float
 from parvideo.files import sha256_file, sha256_json
+from parvideo.metrics import i3d_weights
 from parvideo.metrics.i3d import MIN_FRAMES, InceptionI3d, load_i3d_state
 from parvideo.metrics.resize import Resize, resize
 from parvideo.metrics.weights import read_state, weights_kind
@@ -52,6 +53,10 @@ class I3DExtractor(nn.Module):
         resize_how: how frames are brought to 224 x 224.
         bn_eps: of batch normalisation; a TorchScript file carries its own.
 
+    Attributes:
+        comparability: empty, except for the weights of `parvideo weights i3d`: with published weights the
+            protocol alone decides what the number compares with.
+
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file does not fit, is damaged or could run code, or an argument is unknown.
@@ -60,15 +65,17 @@ class I3DExtractor(nn.Module):
     min_frames = MIN_FRAMES
 
     def __init__(
-        self, path: Path, tap: Tap = "logits", resize_how: Resize = "bilinear", bn_eps: float = 1e-5
+        self, path: Path | str, tap: Tap = "logits", resize_how: Resize = "bilinear", bn_eps: float = 1e-5
     ) -> None:
         super().__init__()
         if tap not in get_args(Tap):
             raise ValueError(f"tap is {tap!r}; it must be logits or pooled")
         if resize_how not in get_args(Resize):
             raise ValueError(f"resize_how is {resize_how!r}; it must be one of {', '.join(get_args(Resize))}")
+        self.path = path = Path(path)
         self.kind = weights_kind(path)
         self.weights_sha256 = sha256_file(path)
+        self.comparability = ""
         self.tap, self.resize_how, self.bn_eps = tap, resize_how, bn_eps
         self.dim = 400 if tap == "logits" else InceptionI3d.feature_dim
         self.network: nn.Module
@@ -81,7 +88,9 @@ class I3DExtractor(nn.Module):
             self.network = torch.jit.load(path, map_location="cpu")
         else:
             network = InceptionI3d(bn_eps=bn_eps)
-            load_i3d_state(network, read_state(path))
+            state = read_state(path)
+            load_i3d_state(network, state)
+            self.comparability = i3d_weights.comparability(path, state)
             self.network = network
         self.network.eval()
         for parameter in self.network.parameters():
@@ -92,11 +101,6 @@ class I3DExtractor(nn.Module):
         """Hash of weights file, tap, resize and BN epsilon."""
         eps = None if self.kind == "torchscript" else self.bn_eps
         return f"i3d-{sha256_json([self.weights_sha256, self.tap, self.resize_how, eps])}"
-
-    @property
-    def comparability(self) -> str:
-        """Empty: with published weights the protocol alone decides what the number compares with."""
-        return ""
 
     def __call__(self, clips: Tensor) -> Tensor:
         """Features float32 ``[B, dim]`` of uint8 clips ``[B, T, H, W, 3]``, T >= 9, averaged over time.

@@ -6,18 +6,24 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from parvideo.metrics import FeatureExtractor, FrechetVideoDistance, id_keys
+from parvideo.metrics import FeatureExtractor, FrechetVideoDistance, I3DExtractor, i3d_weights, id_keys
 
 
 class ReconstructionFVD(lightning.Callback):
     """Logs ``val/rfvd`` of whatever a validation step returns as uint8 clips ``[B, T, H, W, 3]``.
 
     Args:
-        extractor: the feature network, such as `parvideo.metrics.I3DExtractor` with weights the user brings.
+        extractor: the feature network; None for the I3D that `parvideo weights i3d` keeps (2 to 4 seconds a
+            clip on one core, so validate on few clips there).
+
+    Raises:
+        FileNotFoundError: without an extractor where that command has not been run.
     """
 
-    def __init__(self, extractor: FeatureExtractor) -> None:
+    def __init__(self, extractor: FeatureExtractor | None = None) -> None:
         super().__init__()
+        if extractor is None:
+            extractor = I3DExtractor(i3d_weights.find(), bn_eps=i3d_weights.BN_EPS)
         self.extractor = extractor
         self.distance = FrechetVideoDistance(extractor.dim)
 

@@ -214,7 +214,7 @@ def test_refuses_clips_that_do_not_fit(folder: Path, tmp_path: Path, array: np.n
     ("options", "message"),
     [
         ({"clips": None}, "exactly one of --model, --clips and --tokenizer"),
-        ({"features": None}, "exactly one of --i3d"),
+        ({"i3d": Path("i3d.safetensors")}, "give one of them"),
         ({"protocol": "fvd"}, "protocol is 'fvd'"),
         ({"frames": 8}, "frames is 8"),
         ({"devices": 0}, "devices is 0"),
