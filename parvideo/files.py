@@ -155,6 +155,15 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def user_cache_folder() -> Path:
+    """Where what is costly to find out anew may be kept for this user: ``$XDG_CACHE_HOME/parvideo``.
+
+    It may not be writable, and anything in it may be deleted at any time.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "parvideo"
+
+
 def config_folder() -> Path:
     """The folder of YAML configs: packaged as ``parvideo/configs``, or the repository's own in a checkout."""
     package = Path(__file__).parent

@@ -1,11 +1,14 @@
 """Shared by all tests: the data beside the checkout, a fixed seed, and no test that asserts a time."""
 
 import os
+import tempfile
 from pathlib import Path
 
 # As the command does, and before torch is imported: threads that spin while they wait make tests crawl
 # on a machine that others share.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# What is kept of files (checksums) is kept for these tests alone, and for the processes that they start.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="parvideo-tests-")
 
 import hypothesis
 import pytest

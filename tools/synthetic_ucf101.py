@@ -17,7 +17,8 @@ import torch
 from tqdm import tqdm
 
 from parvideo.datasets import write_avi
-from parvideo.datasets.videos import ANNOTATIONS, read_class_index, read_split_list
+from parvideo.datasets.annotations import read_class_index, read_split_list
+from parvideo.datasets.folders import ANNOTATIONS
 
 LISTS = Path(__file__).parents[1] / "data" / "ucf101" / ANNOTATIONS
 FRAMES, HEIGHT, WIDTH, FPS = 60, 24, 32, 25

@@ -10,8 +10,8 @@ from torch import Tensor
 from parvideo.clips import to_float
 from parvideo.datasets import UnreadableVideoError, probe, read_frames, resize_and_crop
 from parvideo.datasets.clips import source_indices
+from parvideo.datasets.folders import is_video
 from parvideo.datasets.images import is_image
-from parvideo.datasets.videos import is_video
 from parvideo.files import sha256_file
 from parvideo.tokenizer import VideoTokenizer
 

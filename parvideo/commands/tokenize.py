@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from parvideo.files import sha256_json
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
     from lightning import Fabric
 
-    from parvideo.datasets import ClipDataset, Policy, TokenPlan
+    from parvideo.datasets import ClipDataset, Policy, TokenPlan, VideoList
     from parvideo.tokenizer import VideoTokenizer
 
 
@@ -27,6 +27,7 @@ def tokenize(
     flip: bool = False,
     splits: list[Literal["train", "test"]] | None = None,
     split_index: int = 1,
+    annotations: Path | None = None,
     held_out_time: float | None = None,
     shard_size: int = 256,
     batch_size: int = 8,
@@ -53,6 +54,7 @@ def tokenize(
         flip: take every training clip mirrored too.
         splits: train or test; may be repeated; both if not given.
         split_index: which of UCF-101's three splits.
+        annotations: folder of UCF-101's lists, if it is neither in nor beside the folder of videos.
         held_out_time: hold out this last part of each video's time instead of the test split.
         shard_size: clips in one file.
         batch_size: clips encoded together.
@@ -62,14 +64,17 @@ def tokenize(
         seed: of the views' places.
 
     Raises:
-        ValueError: if ``out`` was begun with other settings, or the tokenizer cannot encode such clips.
+        ValueError: if ``out`` was begun with other settings or videos, a class is left without a clip, or the
+            tokenizer cannot encode such clips. Then nothing is written.
     """
     import torch
 
     from parvideo.commands.clip_form import ClipForm
     from parvideo.datasets import ClipDataset
+    from parvideo.datasets.left_out import check_classes
+    from parvideo.datasets.tokens import check_begun
     from parvideo.pretrained import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
-    from parvideo.training.data import split_videos
+    from parvideo.training.data import say_listing, split_videos
     from parvideo.training.devices import launch
 
     if views < 1:
@@ -78,25 +83,34 @@ def tokenize(
         raise ValueError(f"views is {views}, at random places, and all_clips takes every place; choose one")
     fabric = launch(accelerator, devices)
     network = load_tokenizer(tokenizer, fabric.device)
+    made_by = fingerprint(tokenizer)
     there = out / TOKENIZER / CONFIG
-    if there.is_file() and fingerprint(there.parent) != fingerprint(tokenizer):
+    if there.is_file() and fingerprint(there.parent) != made_by:
         raise ValueError(f"{out} holds tokens of another tokenizer; choose another folder")
-    if fabric.is_global_zero:
-        copy_tokenizer(tokenizer, out / TOKENIZER)
     form = ClipForm.of(tokenizer, frames, size, fps, stride)
+    work = []
     for split in splits or ["train", "test"]:
-        videos, span = split_videos(data, split, split_index, held_out_time)
+        videos, span = split_videos(data, split, split_index, held_out_time, annotations)
         policy: Policy = "center"
         if split == "train" and (all_clips or views > 1):
             policy = "all" if all_clips else "random"
         clips = ClipDataset(
             videos, form.frames, form.size, form.fps, form.stride, policy=policy, seed=seed, span=span
         )
+        check_classes(videos, clips)
+        say_listing(data, videos, clips)
         names: list[str] = [f"random {view}" for view in range(views)] if policy == "random" else [policy]
         mirrored = [False, True] if flip and split == "train" else [False]
-        plan = _plan(network, fingerprint(tokenizer), clips, names, mirrored, shard_size)
+        listing = {**videos.description, "held_out_time": held_out_time}
+        plan = _plan(network, made_by, videos, clips, names, mirrored, shard_size, listing)
+        check_begun(out / split, plan)
+        work.append((split, clips, plan, len(mirrored)))
+    # Only now, when nothing is refused any more, is anything written.
+    if fabric.is_global_zero:
+        copy_tokenizer(tokenizer, out / TOKENIZER)
+    for split, clips, plan, mirrors in work:
         with torch.inference_mode():
-            _encode(network, clips, plan, len(mirrored), out / split, batch_size, num_workers, fabric)
+            _encode(network, clips, plan, mirrors, out / split, batch_size, num_workers, fabric)
         if fabric.is_global_zero:
             grid = "x".join(map(str, plan.grid))
             print(f"{out / split}: {len(plan.ids)} clips as {grid} tokens", file=sys.stderr)
@@ -105,13 +119,16 @@ def tokenize(
 def _plan(
     network: "VideoTokenizer",
     made_by: str,
+    videos: "VideoList",
     clips: "ClipDataset",
     names: list[str],
     mirrored: list[bool],
     shard_size: int,
+    listing: dict[str, Any],
 ) -> "TokenPlan":
     """Item number i is clip ``i mod L`` of view ``i div L``, L clips; mirrored views follow plain ones."""
     from parvideo.datasets import TokenPlan
+    from parvideo.datasets.identity import identity
 
     places = clips.places()
     several = clips.policy == "all"  # a video has several clips, told apart by where they begin
@@ -119,12 +136,11 @@ def _plan(
     def where(first: int) -> str:
         return f" from {first}" if several else ""
 
-    videos = list({record.id: record for record, _ in places}.values())
     views = [name + (" flipped" if flipped else "") for name in names for flipped in mirrored]
     size = clips.size if isinstance(clips.size, tuple) else (clips.size, clips.size)
     return TokenPlan(
         tokenizer=made_by,
-        data=sha256_json([[video.id, video.label] for video in videos] + [clips.seed, list(clips.span)]),
+        data=sha256_json([identity(videos), clips.seed, list(clips.span)]),
         grid=network.latent_grid((clips.frames, *size)),
         codebook_size=network.codebook_size,
         class_names=clips.class_names or [],
@@ -135,6 +151,7 @@ def _plan(
         ids=[f"{record.id} {view}{where(first)}" for view in views for record, first in places],
         labels=[record.label for _ in views for record, _ in places],
         shard_size=shard_size,
+        listing=listing,
     )
 
 
@@ -176,11 +193,13 @@ def _encode(
     bar = tqdm(
         total=sum(map(len, batches)), desc=f"tokenizing {folder.name}", unit="clip", disable=hide_bar(fabric)
     )
+    expected = [record.id for record, _ in clips.places()]
     for items, batch in zip(batches, loader, strict=True):
         for place, (item, name) in enumerate(zip(items, batch["id"], strict=True)):
-            if not plan.ids[item].startswith(name + " "):
+            wanted = expected[item % len(clips)]
+            if name != wanted:  # another clip in its place
                 raise ValueError(
-                    f"{plan.ids[item]} could not be read; remove the file and tokenize into a new folder"
+                    f"{wanted} could not be read; remove the file and tokenize into a new folder"
                 )
             if (item // len(clips)) % mirrors:
                 batch["clip"][place] = batch["clip"][place].flip(-2)

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from parvideo.datasets.identity import content_hash, content_hashes
 from parvideo.datasets.reading import UnreadableVideoError, probe, read_frames
 from parvideo.datasets.transforms import resize_and_crop
 from parvideo.datasets.videos import VideoList, VideoRecord
 from parvideo.files import atomic_path, read_json, write_json
 
 SETTINGS = "cache.json"
+FORMAT = 2
 _CHUNK = 256  # frames decoded at once, so that a long video does not fill the memory
 
 
@@ -33,7 +35,7 @@ def build_cache(
     """Decode, resize and store every video that the cache does not hold yet.
 
     A video's file appears whole or not at all: an interrupted call is completed by the next one. A video
-    whose source has another size in bytes than when it was stored is stored anew.
+    whose source has changed since it was stored is stored anew.
 
     Args:
         folder: of the cache.
@@ -46,21 +48,25 @@ def build_cache(
         id -> reason of the videos that cannot be read, which the cache therefore lacks.
 
     Raises:
-        ValueError: if the folder is a cache of another size.
+        ValueError: if the folder is a cache of another size, or of an earlier format.
     """
-    settings = {"format": 1, "size": _pair(size)}
+    settings = {"format": FORMAT, "size": _pair(size)}
     if (folder / SETTINGS).exists():
         _check(folder, size)
     else:
         write_json(folder / SETTINGS, settings)
-    missing = [record for record in videos.records if not cached_path(folder, record).exists()]
+    content_hashes([record.path for record in videos.records], workers)  # many at once, and then kept
 
     def store(record: VideoRecord) -> str | None:
         try:
-            _store(cached_path(folder, record), record.path, size)
+            target = cached_path(folder, record)
+            if not target.exists():
+                _store(target, record.path, size)
         except UnreadableVideoError as error:
             return error.reason
         return None
+
+    missing = videos.records
 
     with ThreadPoolExecutor(workers) as pool:
         bar = tqdm(pool.map(store, missing), "caching", len(missing), unit="video", disable=not show_progress)
@@ -107,12 +113,16 @@ class FrameCache:
 
 
 def cached_path(folder: Path, record: VideoRecord) -> Path:
-    """Where a video's frames lie; the name has the source's size, so that a changed one is missed."""
+    """Where a video's frames lie; the name has the source's checksum, so that a changed one is missed.
+
+    Raises:
+        UnreadableVideoError: if the source cannot be read.
+    """
     try:
-        size = record.path.stat().st_size
+        content = content_hash(record.path)
     except OSError as error:
-        raise UnreadableVideoError(record.path, f"cannot be found ({error})") from error
-    return folder / f"{record.id}.{size}.npy"
+        raise UnreadableVideoError(record.path, f"cannot be read ({error})") from error
+    return folder / f"{record.id}.{content[:16]}.npy"
 
 
 def _store(target: Path, source: Path, size: int | tuple[int, int]) -> None:
@@ -133,7 +143,12 @@ def _check(folder: Path, size: int | tuple[int, int]) -> None:
             f"{folder} has no {SETTINGS}: it is no cache; build one with `parvideo data ... --cache`"
         )
     settings = read_json(folder / SETTINGS)
-    there = settings.get("size") if isinstance(settings, dict) and settings.get("format") == 1 else None
+    if isinstance(settings, dict) and settings.get("format") == 1:
+        raise ValueError(
+            f"{folder} is a cache of an earlier parvideo, which knew a video by its size in bytes alone; "
+            "build another with `parvideo data ... --cache`, and remove this one"
+        )
+    there = settings.get("size") if isinstance(settings, dict) and settings.get("format") == FORMAT else None
     if there != _pair(size):
         raise ValueError(f"{folder} is a cache of size {there}, not {_pair(size)}; choose another folder")
 

@@ -19,6 +19,8 @@ from torch.utils.data import Dataset
 from parvideo.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 
 PLAN, MANIFEST = "plan.json", "manifest.json"
+CHECKED = ("layout", "split", "split_index", "held_out_time", "lists")
+"""What must agree of how the videos of one token data set were listed."""
 
 
 class TokenItem(TypedDict):
@@ -35,7 +37,7 @@ class TokenPlan:
 
     Attributes:
         tokenizer: hash of the tokenizer's weights and configuration.
-        data: hash of the videos' manifest.
+        data: identity of the videos: their contents, labels and the part of their time that is drawn from.
         grid: latent grid (t, h, w).
         codebook_size: tokens are 0 to this - 1.
         class_names: in label order.
@@ -46,6 +48,8 @@ class TokenPlan:
         ids: one per item, unique: the clip and its view.
         labels: one per item.
         shard_size: S, items of a shard; the last one may hold fewer.
+        listing: how the videos were listed: layout, split, its index, the lists and their checksums; None in
+            token data sets of before that was recorded.
     """
 
     tokenizer: str
@@ -60,6 +64,7 @@ class TokenPlan:
     ids: list[str]
     labels: list[int]
     shard_size: int = 256
+    listing: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if len(self.grid) != 3 or min(self.grid) < 1:
@@ -101,6 +106,32 @@ class TokenPlan:
         return range(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.ids)))
 
 
+def check_begun(folder: Path, plan: TokenPlan) -> bool:
+    """Whether a token data set of this plan was begun in a folder; False where there is none.
+
+    Raises:
+        ValueError: if one of another plan was; the message names what differs.
+    """
+    if not (folder / PLAN).exists():
+        return False
+    there = _read_plan(folder / PLAN)
+    names = [field.name for field in fields(plan) if field.name != "listing"]
+    other = [name for name in names if getattr(there, name) != getattr(plan, name)]
+    if there.listing is not None and plan.listing is not None:
+        other += [name for name in CHECKED if there.listing.get(name) != plan.listing.get(name)]
+    if other == ["data"]:
+        raise ValueError(
+            f"{folder} holds tokens of other data: what is in the videos, or their labels, has changed since "
+            "(or an earlier parvideo began it, which knew them by name alone); choose another folder or "
+            "remove it"
+        )
+    if other:
+        raise ValueError(
+            f"{folder} holds tokens made with another {', '.join(other)}; choose another folder or remove it"
+        )
+    return True
+
+
 class TokenWriter:
     """Writes the shards of one plan, in any order, from any number of processes."""
 
@@ -111,19 +142,7 @@ class TokenWriter:
             ValueError: if the folder was begun with another plan; the message names what differs.
         """
         self.folder, self.plan = folder, plan
-        if (folder / PLAN).exists():
-            there = _read_plan(folder / PLAN)
-            other = [
-                field.name
-                for field in fields(plan)
-                if getattr(there, field.name) != getattr(plan, field.name)
-            ]
-            if other:
-                raise ValueError(
-                    f"{folder} holds tokens made with another {', '.join(other)}; "
-                    "choose another folder or remove it"
-                )
-        else:
+        if not check_begun(folder, plan):
             write_json(folder / PLAN, asdict(plan))
 
     def missing_shards(self) -> list[int]:
@@ -189,7 +208,7 @@ class TokenWriter:
             {
                 "format": 1,
                 "items": len(self.plan.ids),
-                "plan": sha256_json(asdict(self.plan)),
+                "plan": sha256_json(read_json(self.folder / PLAN)),
                 "shards": shards,
             },
         )
@@ -217,7 +236,9 @@ class TokenDataset(Dataset[TokenItem]):
         self.folder = folder
         self.plan = _read_plan(folder / PLAN)
         self.manifest: dict[str, Any] = read_json(folder / MANIFEST)
-        if self.manifest.get("format") != 1 or self.manifest.get("plan") != sha256_json(asdict(self.plan)):
+        if self.manifest.get("format") != 1 or self.manifest.get("plan") != sha256_json(
+            read_json(folder / PLAN)
+        ):
             raise ValueError(f"{folder / MANIFEST} does not belong to {folder / PLAN}; tokenize again")
         if tokenizer is not None and tokenizer != self.plan.tokenizer:
             raise ValueError(
@@ -261,6 +282,27 @@ class TokenDataset(Dataset[TokenItem]):
             tokens = _open_shard(_shard_path(self.folder, shard), self.plan, shard)
             self._shards[shard] = np.asarray(tokens)  # still mapped, without memmap's cost at each index
         return self._shards[shard]
+
+
+def check_alike(train: TokenDataset, held_out: TokenDataset) -> None:
+    """Check that two token data sets are parts of one: of clips alike, and of videos listed alike.
+
+    Raises:
+        ValueError: naming the two folders and what differs.
+    """
+    names = ("tokenizer", "grid", "codebook_size", "class_names", "frames", "fps", "stride")
+    other = [name for name in names if getattr(train.plan, name) != getattr(held_out.plan, name)]
+    mine, theirs = train.plan.listing, held_out.plan.listing
+    if mine is not None and theirs is not None:
+        alike = ("layout", "split_index", "held_out_time")
+        other += [name for name in alike if mine.get(name) != theirs.get(name)]
+        both = mine["lists"].keys() & theirs["lists"].keys()
+        other += [name for name in sorted(both) if mine["lists"][name] != theirs["lists"][name]]
+    if other:
+        raise ValueError(
+            f"{train.folder} and {held_out.folder} were made with another {', '.join(other)}; tokenize both "
+            "splits with the same settings"
+        )
 
 
 def _shard_path(folder: Path, shard: int) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from parvideo.datasets.videos import ANNOTATIONS
+from parvideo.datasets.folders import ANNOTATIONS
 from parvideo.datasets.writing import write_avi
 from parvideo.files import atomic_path, read_json, write_json
 

@@ -12,16 +12,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from parvideo.datasets.annotations import find_annotations, read_class_index, read_split_list
+from parvideo.datasets.folders import ANNOTATIONS
 from parvideo.datasets.reading import UnreadableVideoError, VideoInfo, probe, read_frames
-from parvideo.datasets.videos import (
-    ANNOTATIONS,
-    VideoList,
-    VideoRecord,
-    find_annotations,
-    load_videos,
-    read_class_index,
-    read_split_list,
-)
+from parvideo.datasets.videos import VideoList, VideoRecord, load_videos
 from parvideo.files import read_json, sha256_file, sha256_json, write_json
 
 NUM_CLASSES, NUM_VIDEOS = 101, 13_320

@@ -3,17 +3,36 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from parvideo.datasets.images import is_image
+from parvideo.datasets.annotations import (
+    check_recorded,
+    find_annotations,
+    read_class_index,
+    read_split_list,
+)
+from parvideo.datasets.folders import (
+    ANNOTATIONS,
+    NO_CLASS,
+    NO_LABEL,
+    UNREADABLE_FOLDER,
+    VIDEO_SUFFIXES,
+    ClassFolder,
+    LeftOut,
+    add,
+    class_folders,
+    is_media,
+    media_below,
+)
+from parvideo.files import sha256_file
 
 Split = Literal["train", "test", "all"]
 Layout = Literal["ucf101", "class folders"]
 
-ANNOTATIONS = "ucfTrainTestlist"
-VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mkv", ".mov", ".mpeg", ".mpg", ".webm"})
+NOT_LISTED = "videos or images that no list names"
+MISSING = "videos that a list names and that are not there"
 
 # The greedy name lets the group be the last `_gNN`; UCF-101 writes v_HandStandPushups in HandstandPushups.
 _UCF_NAME = re.compile(r"v_.+_(g\d+)_c\d+")
@@ -38,34 +57,67 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class VideoList:
-    """Videos in a fixed order, with the names of all classes and the layout in which they were found."""
+    """Videos in a fixed order, and how they were found.
+
+    Attributes:
+        records: the videos.
+        class_names: of all classes, in label order.
+        layout: UCF-101's, or class folders.
+        split: which videos they are.
+        split_index: which of UCF-101's splits; 1 in class folders, which have one.
+        annotations: the folder of the lists that were used; None in class folders.
+        lists: file name -> checksum of each list that was used.
+        left_out: reason -> what under the folder is not in the list for it.
+        notes: what else a reader should know of how the list was made, a sentence each.
+    """
 
     records: list[VideoRecord]
     class_names: list[str]
     layout: Layout
+    split: Split = "all"
+    split_index: int = 1
+    annotations: Path | None = None
+    lists: dict[str, str] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def description(self) -> dict[str, Any]:
+        """How the list was made, for manifests and reports; JSON."""
+        return {
+            "layout": self.layout,
+            "split": self.split,
+            "split_index": self.split_index,
+            "annotations": None if self.annotations is None else str(self.annotations),
+            "lists": self.lists,
+            "left_out": {reason: len(names) for reason, names in self.left_out.items()},
+        }
+
 
 def load_videos(
-    root: Path,
+    root: Path | str,
     split: Split = "train",
     split_index: int = 1,
-    annotations: Path | None = None,
+    annotations: Path | str | None = None,
     allow_missing: bool = False,
 ) -> VideoList:
     """List the videos under ``root``; the layout is found by looking.
 
     *UCF-101*: class folders of ``v_Class_gNN_cNN.avi`` and a folder ``ucfTrainTestlist`` with
     ``classInd.txt`` (the labels, 1-based there, 0-based here), ``trainlistNN.txt`` and ``testlistNN.txt``.
-    The lists are looked for in ``annotations`` if given, in ``root``, and beside ``root``; beside it they
-    count only if they name every class folder there is.
+    The lists are those of ``annotations`` if given, else those with which ``root`` was checked (its
+    ``manifest.json`` says so), else those in ``root``, beside it, or beside what it is a link to; beside it
+    they count only if they name every class folder there is.
 
     *Class folders*, otherwise: a folder for each class, labels by sorted name, either under ``train/`` and
     ``test/`` or directly under ``root``. In the second case every fourth group of a class (the first, fifth,
     ... in sorted order) is its test part, so that groups are never cut; a class of one group is all train.
     A folder without videos may hold images, as in ImageNet: they are clips of one frame, each its own group.
+
+    Whatever else lies there is counted in the list's ``left_out``.
 
     Args:
         root: the folder of class folders.
@@ -75,110 +127,30 @@ def load_videos(
         allow_missing: take a list of which some files are not on disk; otherwise that is an error.
 
     Raises:
-        ValueError: naming folder, or file, line and value, if there are no videos, a list does not fit the
-            files or itself, or the split would be empty.
+        ValueError: naming folder, or file, line and value, if there are no videos, a folder of a class holds
+            none, a list does not fit the files or itself or differs from what ``root`` was checked with, or
+            the split would be empty.
     """
+    root = Path(root)
     if split not in get_args(Split):
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(get_args(Split))}")
     if not root.is_dir():
         raise ValueError(f"{root} is no folder; give the folder that holds the class folders")
-    lists = annotations or find_annotations(root)
+    notes: list[str] = []
+    lists = Path(annotations) if annotations is not None else find_annotations(root, notes)
+    check_recorded(root, lists)
     if lists is not None:
         videos = _load_ucf101(root, split, split_index, lists, allow_missing)
+    elif split_index != 1:
+        raise ValueError(
+            f"split_index is {split_index}, but {root} has no {ANNOTATIONS}/ in it or beside it, and class "
+            "folders have one split; give the folder of the lists as `annotations`"
+        )
     else:
-        videos = _load_class_folders(root, split)
+        videos = _loadclass_folders(root, split)
+    videos.notes.extend(notes)
     _check_unique(videos.records)
     return videos
-
-
-def read_class_index(path: Path) -> list[str]:
-    """Read UCF-101's ``classInd.txt``: class names, the one numbered 1 first.
-
-    Raises:
-        ValueError: naming file, line and value, unless the numbers run 1, 2, 3, ... with distinct names.
-    """
-    names: list[str] = []
-    for number, line in _lines(path):
-        fields = line.split()
-        if len(fields) != 2 or fields[0] != str(len(names) + 1):
-            raise ValueError(f"{path}:{number}: {line!r} should be '{len(names) + 1} ClassName'")
-        if fields[1] in names:
-            raise ValueError(f"{path}:{number}: class {fields[1]!r} is listed twice")
-        names.append(fields[1])
-    if not names:
-        raise ValueError(f"{path} lists no classes; it should hold lines such as '1 ApplyEyeMakeup'")
-    return names
-
-
-def read_split_list(path: Path, class_names: list[str]) -> list[str]:
-    """Read ``trainlistNN.txt`` or ``testlistNN.txt``: paths ``Class/file.avi`` under the root.
-
-    The class is the path's folder; the number behind it, which only training lists have, must agree.
-
-    Raises:
-        ValueError: naming file, line and value, on an unknown class, a number that is not the class's, a path
-            of another form or one that is listed twice.
-    """
-    labels = {name: label for label, name in enumerate(class_names)}
-    paths: dict[str, None] = {}
-    for number, line in _lines(path):
-        fields = line.split()
-        parts = Path(fields[0]).parts
-        if len(fields) > 2 or len(parts) != 2 or parts[0] == "..":
-            raise ValueError(
-                f"{path}:{number}: {line!r} should be 'Class/video.avi', in a training list with its number"
-            )
-        if parts[0] not in labels:
-            raise ValueError(f"{path}:{number}: class {parts[0]!r} is not in the class index")
-        if len(fields) == 2 and fields[1] != str(labels[parts[0]] + 1):
-            raise ValueError(
-                f"{path}:{number}: label {fields[1]!r} for class {parts[0]!r}, which the class index numbers "
-                f"{labels[parts[0]] + 1}"
-            )
-        if fields[0] in paths:
-            raise ValueError(f"{path}:{number}: {fields[0]!r} is listed twice")
-        paths[fields[0]] = None
-    return list(paths)
-
-
-def find_annotations(root: Path) -> Path | None:
-    """UCF-101's folder of lists in ``root``, or beside it if they name every class folder in ``root``."""
-    if (root / ANNOTATIONS).is_dir():
-        return root / ANNOTATIONS
-    beside = root.absolute().parent / ANNOTATIONS
-    if beside.is_dir():
-        known = set(read_class_index(beside / "classInd.txt"))
-        folders = _class_folders(root)
-        if folders and known.issuperset(folder.name for folder in folders):
-            return beside
-    return None
-
-
-def is_video(path: Path) -> bool:
-    """Whether a path is named like a video file; hidden files are not (half-written ones are hidden)."""
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """Numbered lines that are not blank; the official lists end their lines with CR LF."""
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-
-
-def _class_folders(root: Path) -> list[Path]:
-    folders = (
-        f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".") and f.name != ANNOTATIONS
-    )
-    return sorted(folder for folder in folders if _media(folder))
-
-
-def _media(folder: Path) -> list[Path]:
-    """The videos in a folder; where there are none, its images, which are clips of one frame."""
-    paths = sorted(folder.iterdir())
-    return [path for path in paths if is_video(path)] or [path for path in paths if is_image(path)]
 
 
 def _record(root: Path, path: Path, label: int) -> VideoRecord:
@@ -188,69 +160,155 @@ def _record(root: Path, path: Path, label: int) -> VideoRecord:
     return VideoRecord(path, label, identity, group)
 
 
-def _records(root: Path, folder: Path, label: int) -> list[VideoRecord]:
-    return [_record(root, path, label) for path in _media(folder)]
-
-
 def _load_ucf101(root: Path, split: Split, split_index: int, lists: Path, allow_missing: bool) -> VideoList:
     index = lists / "classInd.txt"
     class_names = read_class_index(index)
+    used = [index]
+    left_out: LeftOut = {}
+    folders = class_folders(root, root, left_out)
+    for folder in folders:
+        for reason, paths in folder.left_out.items():
+            add(left_out, root, reason, paths)
     if split == "all":
         records = []
-        for folder in _class_folders(root):
-            if folder.name not in class_names:
-                raise ValueError(f"{folder}: class {folder.name!r} is not in {index}")
-            records += _records(root, folder, class_names.index(folder.name))
+        for folder in folders:
+            if folder.path.name in class_names:
+                label = class_names.index(folder.path.name)
+                records += [_record(root, path, label) for path in folder.media]
+            elif folder.media:
+                raise ValueError(f"{folder.path}: class {folder.path.name!r} is not in {index}")
         records.sort(key=lambda record: record.label)
     else:
         path = lists / f"{split}list{split_index:02d}.txt"
         if not path.is_file():
             found = ", ".join(sorted(p.name for p in lists.glob(f"{split}list*.txt"))) or "none"
             raise ValueError(f"split_index is {split_index}, but there is no {path}; lists there: {found}")
+        used.append(path)
         listed = [root / name for name in read_split_list(path, class_names)]
         there = [video for video in listed if video.is_file()]
-        if there and len(there) < len(listed) and not allow_missing:
-            missing = next(video for video in listed if not video.is_file())
-            raise ValueError(
-                f"{len(listed) - len(there)} of the {len(listed)} videos in {path} are not under {root}, the "
-                f"first  {missing.relative_to(root)}; complete the data, or set allow_missing to go without"
-            )
+        if there and len(there) < len(listed):
+            gone = [video for video in listed if not video.is_file()]
+            if not allow_missing:
+                raise ValueError(
+                    f"{len(gone)} of the {len(listed)} videos in {path} are not under {root}, the first "
+                    f"{gone[0].relative_to(root)}; complete the data, or set allow_missing to go without"
+                )
+            add(left_out, root, MISSING, gone)
         records = [_record(root, video, class_names.index(video.parent.name)) for video in there]
+        named = set(listed)
+        other = lists / f"{'test' if split == 'train' else 'train'}list{split_index:02d}.txt"
+        if other.is_file():
+            used.append(other)
+            named.update(root / name for name in read_split_list(other, class_names))
+        add(left_out, root, NOT_LISTED, (p for folder in folders for p in folder.media if p not in named))
     if not records:
         raise ValueError(
             f"no video of the {split} split of {lists} is under {root}; it should hold the class folders"
         )
-    return VideoList(records, class_names, "ucf101")
+    checksums = {path.name: sha256_file(path) for path in used}
+    return VideoList(records, class_names, "ucf101", split, split_index, lists, checksums, left_out)
 
 
-def _load_class_folders(root: Path, split: Split) -> VideoList:
-    if (root / "train").is_dir() and not any(is_video(path) for path in (root / "train").iterdir()):
-        parts = {name: _class_folders(root / name) for name in ("train", "test") if (root / name).is_dir()}
-    else:
-        parts = {"": _class_folders(root)}
-    class_names = sorted({folder.name for folders in parts.values() for folder in folders})
+def _loadclass_folders(root: Path, split: Split) -> VideoList:
+    left_out: LeftOut = {}
+    parts = _parts(root, left_out)
+    class_names = sorted(
+        {folder.path.name for folders in parts.values() for folder in folders if folder.media}
+    )
+    deeper: list[Path] = []
+    for part, folders in parts.items():
+        for folder in folders:
+            deeper += folder.deeper
+            if (
+                not folder.media
+                and folder.path.name not in class_names
+                and not folder.documents
+                and class_names
+            ):
+                raise ValueError(_no_videos(root, folder))
+            if not folder.media and not folder.deeper:
+                add(left_out, root, NO_CLASS, [folder.path])
+            if split == "all" or part in ("", split):
+                for reason, paths in folder.left_out.items():
+                    add(left_out, root, reason, paths)
+    if not class_names:
+        hint = f". {len(deeper)} lie deeper, such as {deeper[0].relative_to(root)}" if deeper else ""
+        loose = left_out.get(NO_LABEL)
+        hint += f". {len(loose)} lie outside of class folders, such as {loose[0]}" if loose else ""
+        raise ValueError(
+            f"{root} holds no videos of classes; it should hold a folder for each class, or train/ and test/ "
+            f"with such folders in them, with files {', '.join(sorted(VIDEO_SUFFIXES))}{hint}"
+        )
     records = [
-        record
+        _record(root, path, class_names.index(folder.path.name))
         for part, folders in parts.items()
         if split == "all" or part in ("", split)
         for folder in folders
-        for record in _records(root, folder, class_names.index(folder.name))
+        for path in folder.media
     ]
-    if not class_names:
-        raise ValueError(
-            f"{root} holds no videos; it should hold a folder for each class, or train/ and test/ with such "
-            f"folders in them, with files {', '.join(sorted(VIDEO_SUFFIXES))}"
-        )
     if "" in parts and split != "all":
         held_out = _held_out_groups(records)
         records = [record for record in records if (record.group in held_out) == (split == "test")]
     if not records:
+        other = next((reason for reason in left_out if reason.startswith(_OUTSIDE)), None)
         raise ValueError(
             f"the {split} split of {root} would be empty: add a folder {root / split}, or videos of more "
             "scenes (a class needs two to have a test part), or take split='all' and split each video in "
-            "time by `span`"
+            "time by `span`" + (f"; left out: {other}, which may be what you mean" if other else "")
         )
-    return VideoList(records, class_names, "class folders")
+    return VideoList(records, class_names, "class folders", split, left_out=left_out)
+
+
+_OUTSIDE = "videos or images in "
+
+
+def _parts(root: Path, left_out: LeftOut) -> dict[str, list[ClassFolder]]:
+    """Part ("train", "test", or "" where there is one) -> its class folders."""
+    if not (root / "train").is_dir():
+        return {"": class_folders(root, root, left_out)}
+    inside: LeftOut = {}
+    train = class_folders(root, root / "train", inside)
+    if not any(folder.media for folder in train):
+        return {"": class_folders(root, root, left_out)}  # a class of trains
+    beside = [path for path in sorted(root.iterdir()) if path.name not in ("train", "test")]
+    others: dict[str, list[Path]] = {}
+    for path in beside:
+        if path.is_dir() and path.name != ANNOTATIONS and not path.name.startswith("."):
+            media, closed = media_below(path)
+            add(left_out, root, UNREADABLE_FOLDER, closed)
+            if media:
+                others[path.name] = media
+        elif path.is_file() and is_media(path):
+            add(left_out, root, NO_LABEL, [path])
+    loose = inside.get(NO_LABEL, [])
+    direct = [name for name, media in others.items() if any(path.parent.name == name for path in media)]
+    if loose and direct and not (root / "test").is_dir():
+        raise ValueError(
+            f"{root / 'train'} holds videos ({loose[0]}) and class folders, and {root / direct[0]} lies "
+            "beside it: is train a class or a part of the data? Move its videos, or its folders, elsewhere"
+        )
+    for name, media in others.items():
+        add(left_out, root, f"{_OUTSIDE}{name}/, which is neither train/ nor test/", media)
+    parts = {"train": train}
+    if (root / "test").is_dir():
+        parts["test"] = class_folders(root, root / "test", inside)
+    for reason, names in inside.items():
+        left_out.setdefault(reason, []).extend(names)
+    return parts
+
+
+def _no_videos(root: Path, folder: ClassFolder) -> str:
+    name = folder.path.relative_to(root)
+    if folder.deeper:
+        return (
+            f"class folder {folder.path} holds no video itself; {len(folder.deeper)} lie deeper, such as "
+            f"{folder.deeper[0].relative_to(root)}: move them up into {name}"
+        )
+    other = next((paths[0].name for paths in folder.left_out.values()), None)
+    return (
+        f"class folder {folder.path} holds no video or image"
+        f"{f' (but {other})' if other else ''}: a class without samples; add some, or remove the folder"
+    )
 
 
 def _held_out_groups(records: Iterable[VideoRecord]) -> set[str]:

@@ -1,14 +1,18 @@
 """Data modules: the batches of clips a tokenizer trains on, and of tokens a generator trains on."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset
 
 from parvideo.datasets import ClipDataset, ClipItem, TokenDataset, TokenItem, VideoList, load_videos
+from parvideo.datasets.left_out import check_classes, clip_lines, listing_lines
+from parvideo.datasets.tokens import check_alike
 from parvideo.pretrained import TOKENIZER, fingerprint, load_extra
 from parvideo.training.batches import Draw, EndlessBatches, held_out_batches
 
@@ -84,6 +88,7 @@ class ClipDataModule(_EndlessDataModule):
         val_batch_size: int | None = None,
         num_workers: int = 0,
         split_index: int = 1,
+        annotations: Path | None = None,
         held_out_time: float | None = None,
         flip: bool = False,
         val_clips: int | None = None,
@@ -102,6 +107,7 @@ class ClipDataModule(_EndlessDataModule):
             val_batch_size: the same in validation; ``batch_size`` if null.
             num_workers: worker processes that decode; 0 decodes in the training process.
             split_index: which of UCF-101's splits to use.
+            annotations: folder of UCF-101's lists, if it is neither in nor beside ``root``.
             held_out_time: null holds out the test split; a fraction holds out that last part of every
                 video's time instead (for folders with one video per class).
             flip: mirror half of the training clips.
@@ -110,8 +116,8 @@ class ClipDataModule(_EndlessDataModule):
             seed: of the order and of the clips' places.
         """
         super().__init__(batch_size, val_batch_size, num_workers, seed)
-        if held_out_time is not None and not 0 < held_out_time < 1:
-            raise ValueError(f"held_out_time is {held_out_time}; it must lie between 0 and 1")
+        check_held_out_time(held_out_time, split_index)
+        self.annotations = annotations
         self.root, self.frames, self.size, self.fps, self.stride = root, frames, size, fps, stride
         self.split_index, self.held_out_time, self.flip, self.val_clips = (
             split_index,
@@ -123,7 +129,11 @@ class ClipDataModule(_EndlessDataModule):
         self.class_names: list[str] = []
 
     def setup(self, stage: str) -> None:
-        """List the videos and look into them."""
+        """List the videos and look into them; what is left out is said.
+
+        Raises:
+            ValueError: if there are no videos, or a class is left without a clip.
+        """
         del stage
         if self.class_names:
             return
@@ -142,9 +152,9 @@ class ClipDataModule(_EndlessDataModule):
 
     def clips(self, split: str) -> ClipDataset:
         """The clips of split "train" (random ones) or "test" (each video's centre one)."""
-        videos, span = split_videos(self.root, split, self.split_index, self.held_out_time)
+        videos, span = split_videos(self.root, split, self.split_index, self.held_out_time, self.annotations)
         training = split == "train"
-        return ClipDataset(
+        clips = ClipDataset(
             videos,
             frames=self.frames,
             size=self.size,
@@ -156,6 +166,9 @@ class ClipDataModule(_EndlessDataModule):
             span=span,
             cache=self.cache,
         )
+        check_classes(videos, clips)
+        say_listing(self.root, videos, clips)
+        return clips
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Endless batches of random clips."""
@@ -167,20 +180,59 @@ class ClipDataModule(_EndlessDataModule):
 
 
 def split_videos(
-    root: Path, split: str, split_index: int = 1, held_out_time: float | None = None
+    root: Path,
+    split: str,
+    split_index: int = 1,
+    held_out_time: float | None = None,
+    annotations: Path | None = None,
 ) -> tuple[VideoList, tuple[float, float]]:
     """The videos of "train" or "test", and the part of their time that belongs to it.
 
+    Args:
+        root: folder of videos.
+        split: "train" or "test".
+        split_index: which of UCF-101's three splits.
+        held_out_time: hold out this last part of each video's time instead of the test split.
+        annotations: folder of UCF-101's lists, if it is neither in nor beside ``root``.
+
     Raises:
-        ValueError: on another split, or from :func:`parvideo.datasets.load_videos`.
+        ValueError: on another split, a part of time outside (0, 1) or given with a ``split_index``, or from
+            :func:`parvideo.datasets.load_videos`.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split is {split!r}; it must be 'train' or 'test'")
+    check_held_out_time(held_out_time, split_index)
     if held_out_time is None:
-        videos = load_videos(root, "train" if split == "train" else "test", split_index=split_index)
-        return videos, (0.0, 1.0)
+        return load_videos(root, "train" if split == "train" else "test", split_index, annotations), (
+            0.0,
+            1.0,
+        )
     cut = 1.0 - held_out_time
-    return load_videos(root, "all"), (0.0, cut) if split == "train" else (cut, 1.0)
+    return load_videos(root, "all", annotations=annotations), (0.0, cut) if split == "train" else (cut, 1.0)
+
+
+def check_held_out_time(held_out_time: float | None, split_index: int) -> None:
+    """Check how the held-out clips are chosen.
+
+    Raises:
+        ValueError: if it is no part of the time, or there is a ``split_index`` too, which it would override.
+    """
+    if held_out_time is None:
+        return
+    if not 0 < held_out_time < 1:
+        raise ValueError(f"held_out_time is {held_out_time}; it must lie between 0 and 1")
+    if split_index != 1:
+        raise ValueError(
+            f"split_index is {split_index} and held_out_time {held_out_time}: one holds out videos, the "
+            "other the end of every video; choose one"
+        )
+
+
+@rank_zero_only
+def say_listing(root: Path, videos: VideoList, clips: ClipDataset | None = None) -> None:
+    """Say on stderr how videos were listed, and what is left out of the list and of its clips, and why."""
+    lines = listing_lines(videos) + (clip_lines(videos, clips) if clips is not None else [])
+    sys.stderr.writelines(f"{root}: {line}\n" for line in lines)
 
 
 class ClipsByEpoch(Dataset[ClipItem]):
@@ -248,6 +300,7 @@ class TokenDataModule(_EndlessDataModule):
         made_by = fingerprint(tokenizer)
         self.train_tokens = TokenDataset(self.tokens / "train", tokenizer=made_by)
         self.val_tokens = TokenDataset(self.tokens / "test", tokenizer=made_by)
+        check_alike(self.train_tokens, self.val_tokens)
         plan = self.train_tokens.plan
         self.spec = TokenSpec(
             plan.grid, plan.codebook_size, plan.class_names, tokenizer, load_extra(tokenizer)

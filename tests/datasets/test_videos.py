@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from parvideo.datasets.videos import load_videos, read_class_index, read_split_list
+from parvideo.datasets.annotations import read_class_index, read_split_list
+from parvideo.datasets.videos import load_videos
 
 OFFICIAL = Path(__file__).parents[2] / "data/ucf101/ucfTrainTestlist"
 
