@@ -10,9 +10,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from parvideo.sampling import SamplingConfig, filter_logits, invert_cumulative, sample_tokens
-
-INFINITE_LOGITS = "the logits hold infinity: the weights or the activations are broken"
+from parvideo.sampling import (
+    SamplingConfig,
+    check_largest,
+    cooled,
+    filter_logits,
+    invert_cumulative,
+    sample_tokens,
+)
 
 
 def block_size(vocabulary: int) -> int:
@@ -49,7 +54,7 @@ def draw_tokens(
         int64 ``[M]``.
 
     Raises:
-        ValueError: if checked logits hold NaN or leave no token to draw.
+        ValueError: if checked logits hold NaN or infinity, or leave no token to draw.
     """
     if block == 0 or factors is not None:
         draw = sample_tokens if checked else invert_cumulative
@@ -57,11 +62,14 @@ def draw_tokens(
     if config.temperature == 0:
         best, tokens = logits.max(dim=-1)
         if checked:
-            _check(best, logits, uniforms, config)
+            check_largest(best)
         return tokens
     kept = logits.float()
     if config.temperature != 1:
-        kept = kept.div_(config.temperature)
+        largest = kept.amax(dim=-1, keepdim=True)
+        if checked:
+            check_largest(largest)
+        kept = cooled(kept, largest, config.temperature)
     probabilities = torch.softmax(
         filter_logits(kept, config.top_k, config.top_p), dim=-1, out=buffer[: len(kept)]
     )
@@ -69,8 +77,8 @@ def draw_tokens(
     ends = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
     rounded = ends.float()
     total = rounded[:, -1]
-    if checked:
-        _check(total, logits, uniforms, config)
+    if checked and not bool(torch.isfinite(total).all()):
+        check_largest(logits.amax(dim=-1))
     threshold = torch.minimum(uniforms.float() * total, below(total))
     chosen = torch.searchsorted(rounded, threshold[:, None], right=True)
     before = torch.where(chosen > 0, ends.gather(1, (chosen - 1).clamp_(min=0)), 0.0)
@@ -83,10 +91,3 @@ def draw_tokens(
 def below(x: Tensor) -> Tensor:
     """The next smaller float."""
     return torch.nextafter(x, torch.zeros_like(x))
-
-
-def _check(sums: Tensor, logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> None:
-    if not bool(torch.isfinite(sums).all()):
-        if torch.isposinf(logits).any():
-            raise ValueError(INFINITE_LOGITS)
-        sample_tokens(logits, uniforms, config)  # knows what else can be wrong, and says so

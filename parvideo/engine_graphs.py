@@ -20,9 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parvideo.engine_base import EngineBase, Request
-from parvideo.engine_draw import INFINITE_LOGITS
 from parvideo.engine_weights import normalize
-from parvideo.sampling import NAN_LOGITS, NO_TOKEN, SamplingConfig, StepCallback
+from parvideo.sampling import BROKEN_LOGITS, NO_TOKEN, SamplingConfig, StepCallback
 from parvideo.transformer.model import VideoTransformer
 
 BUCKET = 128
@@ -272,8 +271,6 @@ class GraphEngine(EngineBase):
         least, greatest = run.largest.unbind()
         for digit in logits.split(list(self.transformer.factors or [self.logits]), dim=-1):
             best = digit.amax(dim=-1, keepdim=True).float()
-            if run.config.temperature > 0:
-                best = best / run.config.temperature
             torch.minimum(least, best.amin(), out=least)
             torch.maximum(greatest, best.amax(), out=greatest)
             digit.masked_fill_(~best.isfinite(), 0.0)
@@ -338,9 +335,7 @@ def _fits(run: StaticRun, request: Request) -> bool:
 def _check(run: StaticRun) -> None:
     """Raise ValueError if any logits were broken. Here the host waits for the device."""
     least, greatest = run.largest.tolist()
-    if math.isnan(least):
-        raise ValueError(NAN_LOGITS)
-    if greatest == math.inf:
-        raise ValueError(INFINITE_LOGITS)
+    if math.isnan(least) or greatest == math.inf:
+        raise ValueError(BROKEN_LOGITS)
     if least == -math.inf:
         raise ValueError(NO_TOKEN)

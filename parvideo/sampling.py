@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from parvideo.seeds import check_seed, whole_number
 from parvideo.transformer.factors import join_tokens
 from parvideo.transformer.model import VideoTransformer
 
@@ -22,8 +23,14 @@ GuidanceSchedule = Literal["constant", "linear", "cosine"]
 StepCallback = Callable[[int, int], None]
 """Called after each step with the number of steps done and their total."""
 
-NAN_LOGITS = "the logits hold NaN: the weights or the activations (half precision?) are broken"
+BROKEN_LOGITS = (
+    "the logits hold NaN or infinity: the weights or the activations (half precision?) are broken, or the "
+    "guidance scale is too large"
+)
 NO_TOKEN = "every token is masked out (all logits are -inf): there is nothing to draw"
+TEMPERATURES = (1e-30, 1e30)
+"""Beyond these float32 has no room to divide. They draw as any lower or higher temperature would: what has a
+logit less by 1e-28 is out of the question, and all that are not -inf are equally likely."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +38,14 @@ class SamplingConfig:
     """How tokens are drawn from logits.
 
     Attributes:
-        temperature: divides the logits; 0 takes the most likely token.
+        temperature: divides the logits; 0 takes the most likely token (of equals the first).
         top_k: only the k most likely tokens may be drawn; 0 for all.
         top_p: only the fewest most likely tokens that together reach this probability may be drawn.
         guidance_scale: classifier-free guidance, ``uncond + scale · (cond - uncond)``; 1 is off.
         guidance_schedule: how the scale comes from 1 over the steps: at once (``constant``), evenly
             (``linear``) or slowly at first (``cosine``). The last step has the full scale.
         guidance_interval: the part of all steps, as fractions [from, to), that is guided at all.
-        seed: with the sample's index the key of its random numbers.
+        seed: with the sample's index the key of its random numbers, 0 to 2^64 - 1.
 
     Raises:
         ValueError: if a field lies outside its range.
@@ -55,8 +62,6 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature must be 0 (greedy) or positive, got {self.temperature}")
-        if self.top_k < 0:
-            raise ValueError(f"top_k must be 0 (off) or positive, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must lie in (0, 1]; {self.top_p} would leave no token or mean nothing")
         if not math.isfinite(self.guidance_scale):
@@ -72,8 +77,8 @@ class SamplingConfig:
                 "guidance_interval must be two fractions of the steps, 0 <= from < to <= 1, "
                 f"got {(start, stop)}"
             )
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        object.__setattr__(self, "top_k", whole_number(self.top_k, "top_k"))
+        object.__setattr__(self, "seed", check_seed(self.seed))
 
     def guidance_at(self, step: int, steps: int) -> float:
         """The guidance scale of a step, counted from 0 over all ``steps`` of the order."""
@@ -100,11 +105,14 @@ Generate = Callable[[Tensor, SamplingConfig, Sequence[int], Tensor, int], Tensor
 def draw_uniforms(seed: int, indices: Sequence[int], count: int, stream: int = 0) -> Tensor:
     """Uniforms in [0, 1) for each sample, float64 ``[len(indices), count]``, keyed by (seed, index).
 
-    Streams are parts of one key's sequence too far apart to meet.
+    Seeds and indices are whole numbers of 64 bits. Streams are parts of one key's sequence too far apart to
+    meet.
     """
+    # Of a list of mixed sizes numpy would make floats, in which large numbers are equal.
+    keys = [np.array([seed, index], np.uint64) for index in indices]
     rows = [
-        np.random.Generator(np.random.Philox(key=[seed, index], counter=[0, 0, 0, stream])).random(count)
-        for index in indices
+        np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, stream])).random(count)
+        for key in keys
     ]
     return torch.from_numpy(np.stack(rows))
 
@@ -113,7 +121,7 @@ def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
     """Set the logits of tokens that may not be drawn to -inf; ties at the boundary stay in.
 
     Args:
-        logits: ``[..., V]``, already divided by the temperature.
+        logits: ``[..., V]``, already divided by the temperature, or less a number in each row.
         top_k: see `SamplingConfig`; k beyond V keeps all.
         top_p: see `SamplingConfig`; applied to what top-k leaves.
     """
@@ -124,8 +132,8 @@ def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
         ranked = logits.sort(dim=-1, descending=True).values
         probabilities = ranked.softmax(dim=-1)
         mass_before = probabilities.cumsum(dim=-1) - probabilities
-        # The most likely token has nothing before it, so one always stays.
-        kept = (mass_before < top_p).sum(dim=-1, keepdim=True)
+        # One always stays: to float32 the least top-p is zero.
+        kept = (mass_before < top_p).sum(dim=-1, keepdim=True).clamp_(min=1)
         logits = logits.masked_fill(logits < ranked.gather(-1, kept - 1), -math.inf)
     return logits
 
@@ -145,14 +153,18 @@ def sample_tokens(
         int64 ``[...]``; never a token of probability zero.
 
     Raises:
-        ValueError: if the logits hold NaN or leave no token to draw.
+        ValueError: if the logits hold NaN or infinity, or leave no token to draw.
     """
-    if torch.isnan(logits).any():
-        raise ValueError(NAN_LOGITS)
-    parts = [logits] if factors is None else logits.split(list(factors), dim=-1)
-    if any(bool((part.amax(dim=-1) == -math.inf).any()) for part in parts):
-        raise ValueError(NO_TOKEN)
+    for part in [logits] if factors is None else logits.split(list(factors), dim=-1):
+        check_largest(part.amax(dim=-1))
     return invert_cumulative(logits, uniforms, config, factors)
+
+
+def check_largest(largest: Tensor) -> None:
+    """Raise ValueError if these, the largest logits of some rows, are not finite; NaN counts as largest."""
+    if not bool(torch.isfinite(largest).all()):
+        broken = largest.isnan() | (largest == math.inf)
+        raise ValueError(BROKEN_LOGITS if bool(broken.any()) else NO_TOKEN)
 
 
 def invert_cumulative(
@@ -168,11 +180,23 @@ def invert_cumulative(
     return join_tokens(digits, factors)
 
 
+def cooled(logits: Tensor, largest: Tensor, temperature: float) -> Tensor:
+    """Divide float32 logits, less the largest of each row, by the temperature, in place.
+
+    The most likely token's logit is 0 then, and nothing overflows but to -inf.
+    """
+    coldest, hottest = TEMPERATURES
+    return logits.sub_(largest).div_(min(max(temperature, coldest), hottest))
+
+
 def _draw(logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> tuple[Tensor, Tensor]:
     """A token for each uniform, and where in the token's share of [0, 1) the uniform fell, itself uniform."""
     if config.temperature == 0:
         return logits.argmax(dim=-1), uniforms
-    kept = filter_logits(logits.float() / config.temperature, config.top_k, config.top_p)
+    kept = logits.float()
+    if config.temperature != 1:
+        kept = cooled(kept.clone(), kept.amax(dim=-1, keepdim=True), config.temperature)
+    kept = filter_logits(kept, config.top_k, config.top_p)
     probabilities = kept.softmax(dim=-1)
     cumulative = probabilities.cumsum(dim=-1)
     total = cumulative[..., -1]
@@ -301,8 +325,10 @@ def check_request(transformer: VideoTransformer, labels: Tensor, indices: Sequen
         raise ValueError(
             "the transformer is in training mode, where dropout spoils samples; call eval() first"
         )
-    if labels.ndim != 1 or len(labels) == 0:
-        raise ValueError(f"labels must be a non-empty vector, got shape {list(labels.shape)}")
+    if labels.ndim != 1 or len(labels) == 0 or labels.dtype not in (torch.int64, torch.int32):
+        raise ValueError(
+            f"labels must be a non-empty vector of int64, got {labels.dtype} of shape {list(labels.shape)}"
+        )
     outside = labels[(labels < 0) | (labels > transformer.num_classes)]
     if len(outside):
         raise ValueError(
@@ -311,6 +337,8 @@ def check_request(transformer: VideoTransformer, labels: Tensor, indices: Sequen
         )
     if len(indices) != len(labels):
         raise ValueError(f"got {len(indices)} sample indices for {len(labels)} labels")
+    for index in indices:
+        check_seed(index, "sample index")
 
 
 def known_tokens(transformer: VideoTransformer, given: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
@@ -327,6 +355,8 @@ def known_tokens(transformer: VideoTransformer, given: Tensor | None, batch: int
                 f"given tokens must be [{batch}, k, {h}, {w}] with 1 <= k < {t} latent frames, "
                 f"got {list(given.shape)}"
             )
+        if given.is_floating_point() or given.dtype == torch.bool:
+            raise ValueError(f"given tokens must be int64, got {given.dtype}")
         if given.min() < 0 or given.max() >= transformer.codebook_size:
             raise ValueError(
                 f"given tokens must lie in 0..{transformer.codebook_size - 1}, "

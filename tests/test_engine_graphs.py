@@ -377,7 +377,7 @@ def test_graphs_without_cuda_are_refused() -> None:
 
 
 @pytest.mark.parametrize("factors", [None, (16, 4)])
-@pytest.mark.parametrize("temperature", [0.0, 0.5])
+@pytest.mark.parametrize("temperature", [0.0, 1e-40, 0.5])
 @pytest.mark.parametrize(
     ("value", "message"), [(math.nan, "NaN"), (-math.inf, "masked out"), (math.inf, "infinity")]
 )
@@ -401,6 +401,14 @@ def test_broken_logits_are_named_at_the_end(
     assert 0 <= engine._run.tokens[:, :48].min() <= engine._run.tokens[:, :48].max() < VOCABULARY
     del engine._inspect  # the next batch is not blamed
     assert torch.equal(engine.generate(LABELS, config), generate(engine.transformer, LABELS, config))
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-30])
+def test_tiny_temperatures_are_no_broken_logits(temperature: float) -> None:
+    model = make()
+    greedy = generate(model, LABELS, SamplingConfig(temperature=0))
+    for engine in (GraphEngine(model, graphs=False), DecodeEngine(model)):
+        assert torch.equal(engine.generate(LABELS, SamplingConfig(temperature=temperature)), greedy)
 
 
 @NEEDS_CUDA

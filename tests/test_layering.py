@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "parvideo"
 
 LEVELS: list[set[str]] = [
-    {"clips", "files", "state"},  # base: used by all
+    {"clips", "files", "seeds", "state"},  # base: used by all
     {"packages"},
     {"datasets", "tokenizer", "order", "metrics", "dependency"},
     {"transformer", "page"},

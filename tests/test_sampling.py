@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from parvideo.sampling import (
     sample_tokens,
 )
 from parvideo.transformer import VideoTransformer
+from parvideo.transformer.factors import join_tokens
 
 VOCABULARY, CLASSES = 20, 4
 
@@ -117,6 +119,7 @@ def test_top_k_and_top_p_keep_what_they_say() -> None:
     assert kept(top_p=0.41) == [2, 3]
     assert kept(top_p=0.71) == [1, 2, 3]
     assert kept(top_p=1e-9) == [3]
+    assert kept(top_p=1e-46) == kept(top_p=5e-324) == [3]  # zero in float32
     # Top-p counts what top-k leaves: of the two kept, token 3 has 4/7 of the mass.
     assert kept(top_k=2, top_p=0.57) == [3]
     assert kept(top_k=2, top_p=0.58) == [2, 3]
@@ -200,6 +203,39 @@ def test_streams_and_samples_share_no_random_numbers() -> None:
     assert torch.equal(draw_uniforms(0, [0, 1], 10)[1], draw_uniforms(0, [1], 500)[0, :10])
 
 
+def test_seeds_and_indices_of_64_bits_are_all_distinct() -> None:
+    large = [2**32, 2**32 + 1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 2, 2**64 - 1]
+    by_seed = torch.cat([draw_uniforms(seed, [0, 3], 4) for seed in [0, *large]])
+    by_index = draw_uniforms(7, [0, *large], 4)
+    for rows in (by_seed, by_index):
+        assert len(rows.unique()) == rows.numel()
+    # As it always was for the seeds that were in use.
+    key = np.random.Philox(key=2**32 + 1 + (5 << 64))
+    assert draw_uniforms(2**32 + 1, [5], 9)[0].tolist() == np.random.Generator(key).random(9).tolist()
+    assert draw_uniforms(0, [0], 1).item() == pytest.approx(0.011546754286331562, abs=0)
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-310, 1e-46, 1e-40, 1e-38, 1e-30, 1e-12])
+def test_a_tiny_temperature_takes_the_most_likely_token(temperature: float) -> None:
+    logits = torch.randn(200, 50) * 10.0 ** torch.arange(-3, 17).repeat_interleave(10)[:, None]
+    logits[:, ::7] = -math.inf
+    uniforms = draw_uniforms(0, [0], 200)[0]
+    config = SamplingConfig(temperature=temperature)
+    assert torch.equal(sample_tokens(logits, uniforms, config), logits.argmax(dim=1))
+    digits = [part.argmax(dim=1) for part in logits.split([20, 30], dim=1)]
+    assert torch.equal(sample_tokens(logits, uniforms, config, (20, 30)), join_tokens(digits, (20, 30)))
+    equal = torch.tensor([1.0, 3.0, -math.inf, 3.0]).expand(200, -1)  # of equals each
+    assert sample_tokens(equal, uniforms, config).unique().tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("temperature", [1e30, 1e39, 1e300])
+def test_a_huge_temperature_takes_any_token_that_may_be_drawn(temperature: float) -> None:
+    logits = torch.tensor([100.0, -math.inf, 0.0, -100.0]).expand(400, -1)
+    drawn = sample_tokens(logits, draw_uniforms(0, [0], 400)[0], SamplingConfig(temperature=temperature))
+    assert drawn.unique().tolist() == [0, 2, 3]
+    assert drawn.bincount().max() < 200
+
+
 def test_progress_counts_every_step() -> None:
     model = make()
     seen: list[tuple[int, int]] = []
@@ -212,11 +248,15 @@ def test_progress_counts_every_step() -> None:
     [
         ({"temperature": -1}, "temperature must be 0 .* got -1"),
         ({"top_p": 0.0}, r"top_p must lie in \(0, 1\]"),
-        ({"top_k": -5}, "top_k .* got -5"),
+        ({"top_k": -5}, "top_k is -5"),
         ({"guidance_schedule": "step"}, "guidance_schedule must be one of constant, linear, cosine"),
         ({"guidance_interval": (0.5, 0.5)}, "guidance_interval"),
         ({"guidance_scale": math.nan}, "guidance_scale must be a finite number"),
-        ({"seed": -1}, "seed must not be negative"),
+        ({"top_k": 5.5}, "top_k is 5.5; it must be a whole number"),
+        ({"temperature": math.nan}, "temperature .* got nan"),
+        ({"seed": -1}, "seed is -1; it must be 0 or more"),
+        ({"seed": 2**64}, "seed is 18446744073709551616; it must be 18446744073709551615 or less"),
+        ({"seed": 1.0}, "seed is 1.0; it must be a whole number"),
     ],
 )
 def test_bad_settings_are_refused(changes: dict[str, object], message: str) -> None:
@@ -230,6 +270,14 @@ def test_bad_requests_are_refused() -> None:
         generate(model, torch.tensor([0, 5, -1]))
     with pytest.raises(ValueError, match="2 sample indices for 3 labels"):
         generate(model, LABELS, indices=[0, 1])
+    for labels in (torch.tensor([0.0]), torch.tensor([math.nan]), torch.tensor([True]), torch.tensor([[0]])):
+        with pytest.raises(ValueError, match="labels must be a non-empty vector of int64"):
+            generate(model, labels)
+    for index, message in ((-1, "sample index is -1"), (2**64, "sample index"), (0.5, "0.5; .* whole")):
+        with pytest.raises(ValueError, match=message):
+            generate(model, LABELS[:1], indices=[index])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="given tokens must be int64, got torch.float32"):
+        generate(model, LABELS, given=torch.zeros(3, 1, 4, 4))
     with pytest.raises(ValueError, match="training mode"):
         generate(make().train(), LABELS)
     with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
@@ -247,3 +295,9 @@ def test_broken_logits_are_named() -> None:
         generate(model, LABELS)
     with pytest.raises(ValueError, match="every token is masked out"):
         sample_tokens(torch.full((1, 4), -math.inf), torch.zeros(1), SamplingConfig())
+    for temperature in (0.0, 1e-40, 0.5, 1.0):
+        config = SamplingConfig(temperature=temperature)
+        with pytest.raises(ValueError, match="infinity"):
+            sample_tokens(torch.tensor([[0.0, math.inf], [0.0, 1.0]]), torch.zeros(2), config)
+        with pytest.raises(ValueError, match="every token is masked out"):
+            sample_tokens(torch.tensor([[-math.inf] * 2, [0.0, 1.0]]), torch.zeros(2), config)
