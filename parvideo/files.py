@@ -155,15 +155,6 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def user_cache_folder() -> Path:
-    """Where what is costly to find out anew may be kept for this user: ``$XDG_CACHE_HOME/parvideo``.
-
-    It may not be writable, and anything in it may be deleted at any time.
-    """
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "parvideo"
-
-
 def config_folder() -> Path:
     """The folder of YAML configs: packaged as ``parvideo/configs``, or the repository's own in a checkout."""
     package = Path(__file__).parent
@@ -172,7 +163,7 @@ def config_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept: ``$PARVIDEO_CACHE``, or else ``parvideo`` in the XDG cache folder."""
+    """Where fetched weights and checksums are kept: ``$PARVIDEO_CACHE``, or ``parvideo`` in XDG's."""
     if own := os.environ.get("PARVIDEO_CACHE"):
         return Path(own)
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))

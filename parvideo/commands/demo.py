@@ -15,6 +15,8 @@ def demo(
     i3d: Path | None = None,
     preset: Literal["small", "smoke"] = "small",
     seed: int = 0,
+    split_index: int = 1,
+    annotations: Path | None = None,
 ) -> None:
     """Train a tokenizer and two transformers on videos, generate, score, and write a page.
 
@@ -27,6 +29,8 @@ def demo(
             `parvideo weights i3d` keeps; without them, and on the toy set, by a network the demo trains.
         preset: small takes about seven minutes on two cores; smoke only shows that everything runs.
         seed: of everything random.
+        split_index: which of UCF-101's three splits of your own videos.
+        annotations: folder of UCF-101's lists, if it is neither in nor beside your own videos.
 
     Raises:
         ValueError: if ``out`` was begun with other settings, or the videos do not fit.
@@ -58,7 +62,12 @@ def demo(
         else:
             print(f"FVD will be by a small network trained here; `{i3d_weights.COMMAND}` gets the real one")
     started = time.monotonic()
-    run = Demo(out, data, i3d, PRESETS[preset], seed)
+    run = Demo(out, data, i3d, PRESETS[preset], seed, split_index, annotations)
+    if data is None and (annotations is not None or split_index != 1):
+        raise ValueError(
+            f"split_index is {split_index} and annotations is {annotations}, but there is no data: the toy "
+            "set has its own lists"
+        )
     stages = Stages(out, total=6 + 3 * len(GENERATORS))
     settings: dict[str, Any] = {
         "data": str(data.resolve()) if data else None,
@@ -66,6 +75,8 @@ def demo(
         "form": run.form,
         "seed": seed,
     }
+    if data is not None:  # looked at before anything is begun in the folder
+        settings["videos"] = run.check_videos()
 
     def config(name: str) -> dict[str, Any]:
         return settings | {"config": sha256_file(config_folder() / "demo" / f"{name}.yaml")}

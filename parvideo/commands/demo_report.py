@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from parvideo.commands.demo_stages import GENERATORS, Demo, load_samples
-from parvideo.datasets import load_videos
 from parvideo.page import ClassClips, ClipColumn, Command, Generator, PageData, Result, write_page
 from parvideo.page_chart import Chart, Curve
 from parvideo.pretrained import load_class_names, load_transformer
@@ -241,7 +240,7 @@ def _rows(results: dict[str, Any]) -> list[Result]:
 
 
 def _first_video(demo: Demo) -> Path:
-    return load_videos(demo.root, "all").records[0].path
+    return demo.videos().records[0].path
 
 
 def _program() -> str:

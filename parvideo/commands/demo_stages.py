@@ -16,7 +16,9 @@ from parvideo.commands.evaluate import evaluate
 from parvideo.commands.fit import fit
 from parvideo.commands.sample import sample
 from parvideo.commands.tokenize import tokenize
-from parvideo.datasets import ClipDataset, ToySettings, build_cache, load_videos, write_toy_data
+from parvideo.datasets import ClipDataset, ToySettings, VideoList, build_cache, load_videos, write_toy_data
+from parvideo.datasets.identity import identity
+from parvideo.datasets.left_out import check_classes
 from parvideo.files import atomic_path, config_folder, read_json, sha256_json, write_json
 from parvideo.metrics import SmallI3DExtractor, train_classifier
 from parvideo.pipeline import VideoPipeline
@@ -24,7 +26,7 @@ from parvideo.pretrained import load_tokenizer
 from parvideo.sampling import SamplingConfig
 from parvideo.tokenizer.quality import ReconstructionQuality
 from parvideo.training.batches import EndlessBatches
-from parvideo.training.data import ClipsByEpoch, split_videos
+from parvideo.training.data import ClipsByEpoch, say_listing, split_videos
 
 GENERATORS = {"par4x": "4x", "par1x": "1x"}
 """Run folder and config -> the name shown."""
@@ -85,6 +87,8 @@ class Demo:
         i3d: weights of the real I3D, or None for the demo's own feature network.
         preset: how large it is.
         seed: of data, training and sampling.
+        split_index: which of UCF-101's splits of the user's videos.
+        annotations: folder of UCF-101's lists, if it is neither in nor beside them.
     """
 
     out: Path
@@ -92,6 +96,8 @@ class Demo:
     i3d: Path | None
     preset: DemoPreset
     seed: int
+    split_index: int = 1
+    annotations: Path | None = None
     form: dict[str, Any] = field(default_factory=lambda: {"frames": 9, "size": 32, "fps": 12.5})
 
     @property
@@ -107,14 +113,38 @@ class Demo:
     @property
     def held_out_time(self) -> float | None:
         """Where each class has one scene only, the last quarter of each video's time is held out."""
-        videos = load_videos(self.root, "all")
+        videos = self.videos()
         scenes = {(record.label, record.group) for record in videos.records}
         one_each = videos.layout == "class folders" and len(scenes) == len({label for label, _ in scenes})
         return 0.25 if one_each and not (self.root / "test").is_dir() else None
 
+    def videos(self) -> VideoList:
+        """All videos, of both splits."""
+        return load_videos(self.root, "all", annotations=self.annotations)
+
+    def split(self, split: str) -> tuple[VideoList, tuple[float, float]]:
+        """The videos of "train" or "test", and the part of their time that belongs to it."""
+        return split_videos(self.root, split, self.split_index, self.held_out_time, self.annotations)
+
+    def check_videos(self) -> str:
+        """Look into the user's videos before anything is begun, and say what is left out; their identity.
+
+        Raises:
+            ValueError: if there are none, or a class is left without a clip.
+        """
+        known = []
+        for split in ("train", "test"):
+            videos, span = self.split(split)
+            form = self.form
+            clips = ClipDataset(videos, form["frames"], form["size"], form["fps"], policy="center", span=span)
+            check_classes(videos, clips)
+            say_listing(self.root, videos, clips)
+            known.append([identity(videos), *span])
+        return sha256_json(known)
+
     def clips(self, split: str, policy: str) -> ClipDataset:
         """The clips of "train" or "test", at "random" places or from the "center"."""
-        videos, span = split_videos(self.root, split, held_out_time=self.held_out_time)
+        videos, span = self.split(split)
         form = self.form
         return ClipDataset(
             videos,
@@ -183,7 +213,7 @@ def make_toy_data(demo: Demo) -> None:
     """Write the toy set, unless the user brought videos, and decode all videos once."""
     if demo.data is None:
         write_toy_data(demo.root, ToySettings(**demo.preset.toy, seed=demo.seed), show_progress=True)
-    videos = load_videos(demo.root, "all")
+    videos = demo.videos()
     unreadable = build_cache(demo.cache, videos, demo.form["size"], workers=2, show_progress=True)
     for name, reason in unreadable.items():
         print(f"left out {name}: {reason}")
@@ -212,6 +242,8 @@ def train_tokenizer(demo: Demo) -> None:
     """Train the tokenizer on the training clips."""
     data = {
         "root": demo.root,
+        "split_index": demo.split_index,
+        "annotations": demo.annotations,
         "held_out_time": demo.held_out_time,
         "cache": demo.cache,
         "seed": demo.seed,
@@ -221,12 +253,14 @@ def train_tokenizer(demo: Demo) -> None:
 
 def make_tokens(demo: Demo) -> None:
     """Tokenize training views and held-out clips."""
-    videos, _ = split_videos(demo.root, "train", held_out_time=demo.held_out_time)
+    videos, _ = demo.split("train")
     tokenize(
         demo.out / "tokenizer",
         demo.root,
         demo.out / "tokens",
         views=-(-demo.preset.token_clips // len(videos)),
+        split_index=demo.split_index,
+        annotations=demo.annotations,
         held_out_time=demo.held_out_time,
         batch_size=16,
         seed=demo.seed,
@@ -323,6 +357,8 @@ def score(demo: Demo, name: str) -> dict[str, Any]:
         i3d=demo.i3d,
         features=None if demo.i3d is not None else demo.out / "judge",
         split="train" if demo.held_out_time is None else "all",
+        split_index=demo.split_index,
+        annotations=demo.annotations,
         clip_policy="non-overlapping",
         frames=demo.form["frames"],
         fps=demo.form["fps"],

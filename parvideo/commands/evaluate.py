@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from lightning import Fabric
 
+    from parvideo.datasets import VideoList
     from parvideo.metrics.extractors import FeatureExtractor
     from parvideo.metrics.features import FeatureSet
     from parvideo.metrics.protocols import Protocol
@@ -24,6 +25,8 @@ def evaluate(
     features: Path | None = None,
     protocol: str = "larp-10k",
     split: Literal["train", "test", "all"] | None = None,
+    split_index: int = 1,
+    annotations: Path | None = None,
     clip_policy: Literal["non-overlapping", "random", "center"] | None = None,
     frames: int | None = None,
     stride: int | None = None,
@@ -63,6 +66,8 @@ def evaluate(
         features: folder of a small feature network; the number compares with nothing published.
         protocol: larp-10k, magvit-10k, stylegan-v-2048, tats-2048 or videogpt-256.
         split: which real videos.
+        split_index: which of UCF-101's three splits.
+        annotations: folder of UCF-101's lists, if it is neither in nor beside the real videos.
         clip_policy: which clips of a real video.
         frames: frames of a clip.
         stride: source frames from one frame of a clip to the next.
@@ -90,9 +95,11 @@ def evaluate(
     """
     import time
 
+    from parvideo.datasets import load_videos
     from parvideo.metrics.features import FeatureStore, load_reference
     from parvideo.metrics.report import Subject, make_report, render, write_report
     from parvideo.sampling import SamplingConfig
+    from parvideo.training.data import say_listing
     from parvideo.training.devices import launch
     from parvideo.training.scoring import extract_features, place
 
@@ -128,13 +135,16 @@ def evaluate(
     extractor = choose_extractor(i3d, features, chosen)
     fabric = launch(accelerator, devices)
     place(extractor, fabric)
-    request = _Request(real, model, clips, tokenizer, allow_lossy, workers, sampling)
+    listed = load_videos(real, chosen.split, split_index, annotations)
+    request = _Request(listed, model, clips, tokenizer, allow_lossy, workers, sampling)
     fingerprint = extractor.fingerprint
     folder = out.parent / f"{out.stem}-features"
     sets, notes = [], []
     count = chosen.repeats if model is not None else 1
     for repeat in range(count):
         source = request.real_clips(chosen, repeat)
+        if repeat == 0:
+            say_listing(real, listed, source.dataset)
         header = {"protocol": chosen.hash, "extractor": fingerprint, "dataset": source.manifest}
         if reference is not None:
             real_set, _ = load_reference(reference, header)
@@ -225,7 +235,7 @@ def describe_extractor(extractor: "FeatureExtractor", features: Path | None) -> 
 class _Request:
     """What is to be scored, as asked for on the command line."""
 
-    real: Path
+    real: "VideoList"
     model: Path | None
     clips: Path | None
     tokenizer: Path | None
@@ -234,10 +244,9 @@ class _Request:
     sampling: "SamplingConfig"
 
     def real_clips(self, protocol: "Protocol", repeat: int) -> "RealClips":
-        from parvideo.datasets import load_videos
         from parvideo.training.clip_sources import RealClips
 
-        return RealClips(load_videos(self.real, protocol.split), protocol, repeat, self.workers)
+        return RealClips(self.real, protocol, repeat, self.workers)
 
     def fake_clips(
         self, protocol: "Protocol", repeat: int, source: "RealClips", real: "FeatureSet", fabric: "Fabric"

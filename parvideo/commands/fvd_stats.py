@@ -11,6 +11,8 @@ def fvd_stats(
     features: Path | None = None,
     protocol: str = "larp-10k",
     split: Literal["train", "test", "all"] | None = None,
+    split_index: int = 1,
+    annotations: Path | None = None,
     clip_policy: Literal["non-overlapping", "random", "center"] | None = None,
     frames: int | None = None,
     stride: int | None = None,
@@ -36,6 +38,8 @@ def fvd_stats(
         features: folder of a small feature network instead.
         protocol: larp-10k, magvit-10k, stylegan-v-2048, tats-2048 or videogpt-256.
         split: which real videos.
+        split_index: which of UCF-101's three splits.
+        annotations: folder of UCF-101's lists, if it is neither in nor beside the real videos.
         clip_policy: which clips of a real video.
         frames: frames of a clip.
         stride: source frames from one frame of a clip to the next.
@@ -53,6 +57,7 @@ def fvd_stats(
     from parvideo.datasets import load_videos
     from parvideo.metrics.features import FeatureStore, save_reference
     from parvideo.training.clip_sources import RealClips
+    from parvideo.training.data import say_listing
     from parvideo.training.devices import launch
     from parvideo.training.scoring import extract_features, place
 
@@ -74,7 +79,9 @@ def fvd_stats(
     extractor = choose_extractor(i3d, features, chosen)
     fabric = launch(accelerator, devices)
     place(extractor, fabric)
-    source = RealClips(load_videos(real, chosen.split), chosen, workers=workers)
+    listed = load_videos(real, chosen.split, split_index, annotations)
+    source = RealClips(listed, chosen, workers=workers)
+    say_listing(real, listed, source.dataset)
     header = {"protocol": chosen.hash, "extractor": extractor.fingerprint, "dataset": source.manifest}
     store = FeatureStore(out.with_suffix("") / "shards", header)
     extract_features(source, store, extractor, fabric, chosen.frames, chosen.size, batch_size, "real")

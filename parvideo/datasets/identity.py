@@ -16,13 +16,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from parvideo.datasets.videos import VideoList
-from parvideo.files import sha256_file, sha256_json, user_cache_folder
+from parvideo.files import cache_folder, sha256_file, sha256_json
 
 UNREADABLE = "unreadable"
 """Stands for the checksum of a file that cannot be read."""
 
 _SETTLED = 2_000_000_000
 """Nanoseconds after which a file's times would show another change: FAT counts in steps of two seconds."""
+_SELECT = "SELECT stamp, sha256 FROM files WHERE path = ?"
 _AT_ONCE = 256  # checksums lost at most when a process is killed
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def content_hashes(paths: Sequence[Path], workers: int = 4) -> list[str]:
                 hashes[name] = content
                 # Not kept: what changed while it was read, or may change again within a tick of its clock.
                 if content != UNREADABLE and stamp == _stamp(name) and now - _changed(stamp) > _SETTLED:
-                    rows.append((name, stamp, content))
+                    rows.append((os.fsencode(name), stamp, content))
                     _seen[name] = (stamp, content)
             _keep(rows)
             bar.update(len(part))
@@ -96,7 +97,7 @@ def _look_up(stamps: dict[str, str]) -> dict[str, str]:
     with _store() as store, contextlib.suppress(sqlite3.Error):  # a damaged store knows nothing
         if store is not None:
             for name, stamp in stamps.items():
-                row = store.execute("SELECT stamp, sha256 FROM files WHERE path = ?", (name,)).fetchone()
+                row = store.execute(_SELECT, (os.fsencode(name),)).fetchone()
                 if row is not None and row[0] == stamp:
                     hashes[name] = row[1]
                     _seen[name] = (stamp, row[1])
@@ -122,14 +123,14 @@ def _changed(stamp: str) -> int:
 def _read(name: str) -> str:
     try:
         return sha256_file(Path(name))
-    except OSError:
+    except (OSError, ValueError):  # a pipe is no file
         return UNREADABLE
 
 
 @contextlib.contextmanager
 def _store() -> Iterator[sqlite3.Connection | None]:
     """The kept checksums; None where they cannot be kept, which costs time and nothing else."""
-    folder = user_cache_folder()
+    folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         store = sqlite3.connect(folder / "checksums.sqlite", timeout=60)
@@ -141,7 +142,7 @@ def _store() -> Iterator[sqlite3.Connection | None]:
         try:
             with store:
                 store.execute(
-                    "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, stamp TEXT, sha256 TEXT)"
+                    "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, stamp TEXT, sha256 TEXT)"
                 )
         except sqlite3.Error as error:
             log.info("checksums are not kept: %s (%s)", folder, error)
@@ -152,7 +153,7 @@ def _store() -> Iterator[sqlite3.Connection | None]:
         store.close()
 
 
-def _keep(rows: list[tuple[str, str, str]]) -> None:
+def _keep(rows: list[tuple[bytes, str, str]]) -> None:
     with _store() as store:
         if store is None or not rows:
             return

@@ -16,6 +16,9 @@ from torch.utils.data import DataLoader, Subset
 
 from parvideo.clips import to_float, to_uint8
 from parvideo.datasets import ClipDataset, Policy, VideoInfo, VideoList, probe, read_frames
+from parvideo.datasets.folders import is_video
+from parvideo.datasets.identity import identity
+from parvideo.datasets.left_out import check_classes, clip_lines
 from parvideo.files import read_json, sha256_file, sha256_json
 from parvideo.metrics.features import FeatureSet
 from parvideo.metrics.fvd import id_keys
@@ -26,7 +29,6 @@ from parvideo.pretrained import TOKENIZER, find_folder, fingerprint
 from parvideo.sampling import SamplingConfig
 from parvideo.tokenizer import VideoTokenizer
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".gif")
 _POLICIES: dict[str, Policy] = {"non-overlapping": "all", "random": "random", "center": "center"}
 
 
@@ -79,8 +81,8 @@ class RealClips(ClipSource):
         workers: reading processes; 0 reads in this one.
 
     Raises:
-        ValueError: if no video is long enough, or the protocol resizes in a way that needs videos of one
-            size and they are not.
+        ValueError: if no video is long enough, a class is left without a clip, or the protocol resizes in a
+            way that needs videos of one size and they are not.
     """
 
     def __init__(self, videos: VideoList, protocol: Protocol, repeat: int = 0, workers: int = 0) -> None:
@@ -103,6 +105,8 @@ class RealClips(ClipSource):
             seed=seed,
             infos=infos,
         )
+        check_classes(videos, self.dataset)
+        self.videos = videos
         self.class_count = len(videos.class_names)
         size_of_epoch = len(self.dataset)
         count = protocol.real_count or size_of_epoch
@@ -112,23 +116,13 @@ class RealClips(ClipSource):
         ids = [epoch * size_of_epoch + order.permutation(size_of_epoch) for epoch in range(epochs)]
         self.ids = np.sort(np.concatenate(ids)[:count]).tolist()
         self._groups = {record.id: record.group for record in videos.records}
-        listing = [[record.id, record.label, record.path.stat().st_size] for record in videos.records]
-        self.manifest = sha256_json(
-            {"videos": listing, "classes": videos.class_names, "protocol": protocol.hash, "repeat": repeat}
-        )
-        self.description = {"videos": len(videos.records), "layout": videos.layout, "hash": self.manifest}
+        self.manifest = sha256_json({"videos": identity(videos), "protocol": protocol.hash, "repeat": repeat})
+        self.description = {"videos": len(videos.records), **videos.description, "hash": self.manifest}
 
     @property
     def notes(self) -> list[str]:
-        """Videos left out because they are too short or unreadable."""
-        notes = []
-        if self.dataset.skipped:
-            notes.append(f"{len(self.dataset.skipped)} real videos are too short and were left out")
-        if self.dataset.quarantined:
-            notes.append(
-                f"{len(self.dataset.quarantined)} real videos are unreadable; others took their place"
-            )
-        return notes
+        """Videos left out because they are too short or unreadable, with an example."""
+        return [f"real videos: {line}" for line in clip_lines(self.videos, self.dataset)]
 
     def chunks(self, batch_size: int) -> list[list[int]]:
         """See `ClipSource`; none holds clips of two epochs."""
@@ -159,8 +153,8 @@ class SavedClips(ClipSource):
         allow_lossy: take video files, whose compression moves the score; the report says so.
 
     Raises:
-        ValueError: if there is no such file, an index occurs twice, an array holds no uint8 clips, or there
-            are only video files and ``allow_lossy`` is false.
+        ValueError: if there is no such file, an index occurs twice, an array holds no uint8 clips, two hold
+            clips of other shapes, or there are only video files and ``allow_lossy`` is false.
     """
 
     def __init__(self, folder: Path, allow_lossy: bool = False) -> None:
@@ -169,7 +163,7 @@ class SavedClips(ClipSource):
         # Hidden files are what a killed writer left half done.
         files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         arrays = [path for path in files if path.suffix in (".npz", ".npy")]
-        videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+        videos = [path for path in files if is_video(path)]
         self.lossy = not arrays and bool(videos)
         if self.lossy and not allow_lossy:
             raise ValueError(
