@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from parvideo.datasets import identity as module
+from parvideo.datasets import kept as store
 from parvideo.datasets.cache import FrameCache, build_cache
 from parvideo.datasets.identity import content_hash, content_hashes, identity
 from parvideo.datasets.toy import ToySettings, write_toy_data
@@ -17,13 +18,13 @@ from parvideo.files import sha256_file, write_json
 @pytest.fixture(autouse=True)
 def _kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(module, "_seen", {})
-    monkeypatch.setattr(module, "_SETTLED", -1)  # the files of a test are young
+    monkeypatch.setattr(store, "_seen", {})
+    monkeypatch.setattr(store, "_SETTLED", -1)  # the files of a test are young
 
 
 def restart(monkeypatch: pytest.MonkeyPatch) -> None:
     """As another process would begin: with what is kept on disk alone."""
-    monkeypatch.setattr(module, "_seen", {})
+    monkeypatch.setattr(store, "_seen", {})
 
 
 def videos_of(root: Path) -> VideoList:
@@ -80,7 +81,7 @@ def test_a_second_start_reads_no_file(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_file_that_may_still_change_within_a_tick_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SETTLED", 10**18)
+    monkeypatch.setattr(store, "_SETTLED", 10**18)
     videos = videos_of(tmp_path / "x")
     identity(videos)
     restart(monkeypatch)
@@ -98,7 +99,7 @@ def test_without_a_store_the_answer_is_the_same(tmp_path: Path, damage: str) -> 
     else:
         (tmp_path / "user/parvideo").mkdir(parents=True)
         content = b"no database at all" * 100 if damage == "garbage" else b""
-        (tmp_path / "user/parvideo/checksums.sqlite").write_bytes(content)
+        (tmp_path / "user/parvideo/files.sqlite").write_bytes(content)
     paths = [record.path for record in videos.records]
     assert content_hashes(paths) == [sha256_file(path) for path in paths]
 
