@@ -20,10 +20,12 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from parvideo.order_dyadic import dyadic_groups
+
 Grid = tuple[int, int, int]
 Attention = Literal["bidirectional", "causal"]
 Transition = Literal["learned", "repeat"]
-Grouping = Literal["distant", "adjacent"]
+Grouping = Literal["distant", "adjacent", "dyadic"]
 Initial = Literal["sequential", "parallel"]
 
 CLASS_SOURCE = -1
@@ -192,13 +194,20 @@ class OrderSpec:
 
     Attributes:
         regions: regions (rt, rh, rw) along each axis; n = rt·rh·rw tokens are generated per parallel step.
-            (1, 1, 1) is raster order, one token a step.
+            (1, 1, 1) is raster order, one token a step. A dyadic order has none.
         grouping: ``distant`` generates one token of every region together (the paper); ``adjacent`` generates
-            each rt x rh x rw block of neighbouring tokens together (its ablation), in as many steps.
+            each rt x rh x rw block of neighbouring tokens together (its ablation), in as many steps;
+            ``dyadic`` goes frame by frame through lattices that double, see `dyadic_groups`.
         initial: whether the first n tokens are generated one by one (``sequential``, the paper) or in the
             first step (``parallel``, its ablation).
         attention: see `GenerationOrder`.
         transition: see `GenerationOrder`.
+        most: the largest group of a dyadic order.
+        one_by_one: generate the same tokens in the same sequence, but each in a step of its own. It tells
+            what an order costs from what it costs to generate together.
+
+    Raises:
+        ValueError: if a switch has an unknown value, or fields are given that say nothing together.
     """
 
     regions: Grid = (1, 1, 1)
@@ -206,25 +215,70 @@ class OrderSpec:
     initial: Initial = "sequential"
     attention: Attention = "bidirectional"
     transition: Transition = "learned"
+    most: int | None = None
+    one_by_one: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("grouping", self.grouping, get_args(Grouping))
         _check_choice("initial", self.initial, get_args(Initial))
+        if self.grouping == "dyadic":
+            if tuple(self.regions) != (1, 1, 1):
+                raise ValueError(
+                    f"regions is {tuple(self.regions)}, but a dyadic order has no regions: leave them out "
+                    "(or at 1, 1, 1), and give the largest group as most"
+                )
+            if self.initial != "sequential":
+                raise ValueError(
+                    f"initial is {self.initial!r}, which is for regions: a dyadic order begins with one token"
+                )
+            if self.most is None or self.most < 1:
+                raise ValueError(f"a dyadic order needs most, its largest group, such as 64; got {self.most}")
+        elif self.most is not None:
+            raise ValueError(
+                f"most is {self.most}, but only grouping 'dyadic' has a largest group; the groups of "
+                f"{self.grouping!r} are as large as there are regions"
+            )
+        if self.one_by_one and self.initial != "sequential":
+            raise ValueError(f"initial is {self.initial!r}, which says nothing of an order one by one")
+
+    @property
+    def name(self) -> str:
+        """A short name, different for every spec: ``1x4x4``, ``1x4x4-one-by-one``, ``dyadic-64``."""
+        parts = [f"dyadic-{self.most}" if self.grouping == "dyadic" else "x".join(map(str, self.regions))]
+        parts += ["adjacent"] if self.grouping == "adjacent" else []
+        parts += ["initial-parallel"] if self.initial == "parallel" else []
+        parts += ["causal"] if self.attention == "causal" else []
+        parts += ["repeat"] if self.transition == "repeat" else []
+        parts += ["one-by-one"] if self.one_by_one else []
+        return "-".join(parts)
+
+    @property
+    def by_regions(self) -> bool:
+        """Whether this is an order that is chosen by its regions."""
+        return self.grouping != "dyadic" and not self.one_by_one
 
     def build(self, grid: Grid) -> GenerationOrder:
-        """The order on ``grid`` (t, h, w), of n + N/n - 1 steps (N/n with ``initial='parallel'``).
+        """The order on ``grid`` (t, h, w), for regions of n + N/n - 1 steps (N/n with
+        ``initial='parallel'``).
 
         Raises:
             ValueError: if an axis of the grid does not divide into its regions.
         """
         rows = self._rows(grid)
-        if self.initial == "sequential":
+        if self.one_by_one:
+            rows = [[cell] for row in rows for cell in row]
+        elif self.initial == "sequential":
             rows = [*([cell] for cell in rows[0]), *rows[1:]]
         return GenerationOrder(grid, tuple(tuple(row) for row in rows), self.attention, self.transition)
 
     def _rows(self, grid: Grid) -> list[list[int]]:
-        """The cells as ``[N/n, n]``: row i holds the i-th token of every region, or of the i-th block."""
+        """The cells as ``[N/n, n]``: row i holds the i-th token of every region, or of the i-th block.
+
+        The rows of a dyadic order are its groups.
+        """
         _check_grid(grid)
+        if self.most is not None:
+            return dyadic_groups(grid, self.most)
         _check_grid(self.regions, "regions")
         for axis, size, count in zip("thw", grid, self.regions, strict=True):
             if size % count:

@@ -69,8 +69,8 @@ def describe(order: GenerationOrder) -> list[str]:
     """The order in a few lines of text."""
     t, h, w = order.grid
     shown = [f"{_count(steps, 'step')} of {_count(size, 'token')}" for steps, size in phases(order)]
-    if len(shown) > 6:
-        shown = [*shown[:5], f"{len(shown) - 5} more phases"]
+    if len(shown) > 8:
+        shown = [*shown[:7], f"{len(shown) - 7} more phases"]
     lines = [
         f"grid            {t} x {h} x {w} = {_count(order.num_tokens, 'token')}",
         f"steps           {order.steps} ({order.num_tokens / order.steps:.2f} times fewer than tokens)",

@@ -77,7 +77,11 @@ class VideoPipeline:
         self.fps = fps
         grid = transformer.order.grid
         self.clip_shape = tokenizer.clip_shape(grid)
-        self._orders = {spec.regions: spec.build(grid) for spec in reversed(orders)}  # of equals the first
+        self._orders = {
+            spec.regions: spec.build(grid)
+            for spec in reversed(orders)  # of equals the first
+            if spec.by_regions
+        }
         for regions, order in self._orders.items():
             if order.num_transitions > transformer.transition_embedding.num_embeddings:
                 raise ValueError(

@@ -32,7 +32,8 @@ def name_order(order: GenerationOrder) -> Iterator[OrderSpec]:
     t, h, w = ([count for count in range(1, cells + 1) if cells % count == 0] for cells in order.grid)
     for regions in itertools.product(t, h, w):
         if math.prod(regions) == size:
-            for grouping, initial in itertools.product(get_args(Grouping), get_args(Initial)):
+            groupings = [grouping for grouping in get_args(Grouping) if grouping != "dyadic"]
+            for grouping, initial in itertools.product(groupings, get_args(Initial)):
                 spec = OrderSpec(regions, grouping, initial, order.attention, order.transition)
                 if spec.build(order.grid) == order:
                     yield spec

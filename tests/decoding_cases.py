@@ -19,6 +19,8 @@ SPECS = [
     OrderSpec(regions=(1, 2, 2), initial="parallel"),
     OrderSpec(regions=(1, 2, 2), attention="causal"),
     OrderSpec(regions=(1, 2, 2), transition="repeat"),
+    OrderSpec(regions=(1, 2, 2), one_by_one=True),
+    OrderSpec(grouping="dyadic", most=8),
 ]
 CONFIGS = {
     "greedy": SamplingConfig(temperature=0, guidance_scale=3.0),

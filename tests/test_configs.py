@@ -18,6 +18,10 @@ OVERLAYS |= {
     f"generator/ablations/{path.name}": "generator/ucf101_1x2x2.yaml"
     for path in (CONFIGS / "generator" / "ablations").glob("*.yaml")
 }
+OVERLAYS |= {
+    f"generator/orders/{path.name}": "generator/ucf101_1x2x2.yaml"
+    for path in (CONFIGS / "generator" / "orders").glob("*.yaml")
+}
 PLANS = {"study/reduced.yaml", "study/full.yaml"}  # of tools/study.py, see tests/tools/test_study.py
 NAMES = sorted({str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} - PLANS)
 
@@ -40,9 +44,18 @@ def test_it_instantiates(name: str, tmp_path: Path) -> None:
     assert run.trainer.max_steps == run.model.max_steps
 
 
-@pytest.mark.parametrize(("name", "steps"), [("1x1x1", 1280), ("1x2x2", 323), ("1x4x4", 95), ("5x2x2", 83)])
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("ucf101_1x1x1", 1280),
+        ("ucf101_1x2x2", 323),
+        ("ucf101_1x4x4", 95),
+        ("ucf101_5x2x2", 83),
+        ("orders/dyadic_64", 26),
+    ],
+)
 def test_ucf101_generators_take_the_steps_they_state(name: str, steps: int, tmp_path: Path) -> None:
-    file = f"generator/ucf101_{name}.yaml"
+    file = f"generator/{name}.yaml"
     module = instantiate(file, tmp_path, "--model.dim=160", "--model.num_layers=1").model
     assert isinstance(module, GeneratorModule)
     module.build(TokenSpec((5, 16, 16), 64, [str(i) for i in range(101)], tmp_path, {}))

@@ -215,6 +215,27 @@ def test_a_trained_order_is_chosen_by_its_regions(tmp_path: Path) -> None:
         pipeline.choose_regions((1, 2, 1))
 
 
+def test_an_order_without_regions_is_not_chosen_by_them(tmp_path: Path) -> None:
+    folder = several_orders(tmp_path)
+    document = read_json(folder / "config.json")
+    specs = [
+        OrderSpec(grouping="dyadic", most=4),
+        OrderSpec((1, 2, 2), one_by_one=True),
+        OrderSpec((1, 2, 2)),
+    ]
+    orders = [dataclasses.asdict(spec) for spec in specs]
+    document["config"]["order"] = specs[0].build((2, 2, 2)).to_dict()
+    for own, known in ((orders, r"\(1, 2, 2\)$"), (orders[:2], "an order that has no regions")):
+        document["extra"]["orders"] = own
+        write_json(folder / "config.json", document)
+        pipeline = VideoPipeline.from_pretrained(folder)
+        assert pipeline.transformer.order == specs[0].build((2, 2, 2))
+        with pytest.raises(ValueError, match=rf"regions is \(1, 1, 1\); this model was trained for {known}"):
+            pipeline.choose_regions((1, 1, 1))
+    pipeline = VideoPipeline.from_pretrained(folder)
+    assert pipeline.generate_tokens(torch.tensor([0, 1])).shape == (2, 2, 2, 2)
+
+
 def test_graphs_are_for_cuda_and_generate_the_same(tmp_path: Path) -> None:
     folder = several_orders(tmp_path)
     with pytest.raises(ValueError, match="graphs=True is for CUDA.* the transformer lies on cpu"):
@@ -267,3 +288,5 @@ def test_orders_are_named_by_their_regions() -> None:
     assert {spec.regions for spec in name_order(regions(grid, (2, 2, 3)))} == {(2, 2, 3)}
     cells = tuple((cell,) for cell in reversed(range(8)))
     assert list(name_order(GenerationOrder((2, 2, 2), cells))) == []
+    assert list(name_order(OrderSpec(grouping="dyadic", most=4).build((2, 4, 4)))) == []
+    assert list(name_order(OrderSpec((1, 2, 2), one_by_one=True).build((2, 4, 4)))) == []

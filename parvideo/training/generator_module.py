@@ -99,9 +99,12 @@ class GeneratorModule(lightning.LightningModule):
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
         self.order_specs = (order, *more_orders)
-        regions = [tuple(spec.regions) for spec in self.order_specs]
+        regions = [tuple(spec.regions) for spec in self.order_specs if spec.by_regions]
         if len(set(regions)) < len(regions):
             raise ValueError(f"more_orders repeats regions, by which orders are chosen: {regions}")
+        names = [spec.name for spec in self.order_specs]
+        if len(set(names)) < len(names):
+            raise ValueError(f"more_orders repeats an order, by whose names losses are logged: {names}")
         self.transformer_settings: dict[str, Any] = {
             "dim": dim,
             "num_layers": num_layers,
@@ -195,7 +198,7 @@ class GeneratorModule(lightning.LightningModule):
             if chosen.any():
                 self.log(f"val/loss_{name}", self.step_losses[chosen].mean().float())
         for spec, loss in zip(self.order_specs[1:], self.further_losses.float(), strict=True):
-            self.log(f"val/loss_{'x'.join(map(str, spec.regions))}", loss)
+            self.log(f"val/loss_{spec.name}", loss)
 
     def _begin_to_count(self) -> None:
         # No buffers: DDP sends the first device's over the others', and a precision would round them.

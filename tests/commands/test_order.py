@@ -35,11 +35,33 @@ def test_the_ablations_are_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "at least 1 and at most 1 cells apart" in printed
 
 
+@pytest.mark.parametrize(("most", "steps"), [(64, 26), (32, 45)])
+def test_it_prints_and_draws_dyadic_orders(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, most: int, steps: int
+) -> None:
+    order_command(grouping="dyadic", most=most, out=tmp_path / "order.gif")
+    printed = capsys.readouterr().out
+    assert re.search(rf"^steps +{steps} ", printed, re.MULTILINE)
+    assert "2 steps of 1 token, then 1 step of 2 tokens, then 1 step of 4 tokens" in printed
+    assert f"steps of {most} tokens" in printed
+    assert Image.open(tmp_path / "order.gif").n_frames == steps + 1
+
+
+def test_it_prints_an_order_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    order_command(regions="1,4,4", one_by_one=True)
+    assert "1280 steps of 1 token" in capsys.readouterr().out
+
+
+def test_a_dyadic_order_takes_no_regions() -> None:
+    with pytest.raises(ValueError, match="regions is 1,1,1, but a dyadic order has no regions"):
+        order_command(regions="1,1,1", grouping="dyadic", most=4)
+
+
 def test_an_order_of_many_phases_is_cut_short() -> None:
     cells = iter(range(45))
     groups = tuple(tuple(next(cells) for _ in range(size)) for size in range(1, 10))
     lines = "\n".join(order_view.describe(GenerationOrder((1, 5, 9), groups)))
-    assert "1 step of 5 tokens, then 4 more phases" in lines
+    assert "1 step of 7 tokens, then 2 more phases" in lines
 
 
 @pytest.mark.parametrize("text", ["5,16", "5x16x16", "5,16,16,1", "", "a,b,c"])

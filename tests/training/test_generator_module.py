@@ -74,6 +74,17 @@ def test_wrong_settings_are_named(settings: dict[str, float], field: str) -> Non
         GeneratorModule(OrderSpec(), 16, 1, 2, **settings)  # type: ignore[arg-type]
 
 
+def test_orders_are_told_apart_by_their_names() -> None:
+    raster, dyadic = OrderSpec(), OrderSpec(grouping="dyadic", most=4)
+    alone = OrderSpec((1, 2, 2), one_by_one=True)
+    module = GeneratorModule(raster, 16, 1, 2, more_orders=[dyadic, alone, OrderSpec((1, 2, 2))])
+    assert module.order_specs == (raster, dyadic, alone, OrderSpec((1, 2, 2)))
+    with pytest.raises(ValueError, match="more_orders repeats an order"):
+        GeneratorModule(raster, 16, 1, 2, more_orders=[dyadic, dyadic])
+    with pytest.raises(ValueError, match="more_orders repeats regions"):
+        GeneratorModule(raster, 16, 1, 2, more_orders=[OrderSpec(grouping="adjacent")])
+
+
 def test_tokens_of_another_tokenizer_are_refused(tokens_folder: Path, tmp_path: Path) -> None:
     import shutil
 

@@ -17,6 +17,7 @@ ORDERS = {
     "initial-parallel": OrderSpec(regions=(1, 2, 2), initial="parallel").build((2, 4, 4)),
     "causal-groups": OrderSpec(regions=(1, 2, 2), attention="causal").build((2, 4, 4)),
     "no-transition": OrderSpec(regions=(1, 2, 2), transition="repeat").build((2, 4, 4)),
+    "dyadic": OrderSpec(grouping="dyadic", most=8).build((2, 4, 4)),
     "uneven": GenerationOrder((1, 2, 5), ((3,), (0, 1), (2, 4), (5, 6, 7, 8, 9))),
 }
 VOCABULARY, CLASSES = 50, 5
