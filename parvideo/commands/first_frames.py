@@ -9,7 +9,6 @@ from torch import Tensor
 
 from parvideo.clips import to_float
 from parvideo.datasets import UnreadableVideoError, probe, read_frames, resize_and_crop
-from parvideo.datasets.clips import source_indices
 from parvideo.datasets.folders import is_video
 from parvideo.datasets.images import is_image
 from parvideo.files import sha256_file
@@ -81,10 +80,14 @@ class FirstFrames:
         info = probe(file)
         if self.frames == 1:
             indices = [0]
-        elif self.stride is None and self.fps is not None and self.fps > info.fps * 1.01:
-            raise ValueError(f"{file} has {info.fps:g} frames a second, the model is of {self.fps:g}")
+        elif self.stride is None and self.fps is not None and self.fps > info.highest_fps * 1.01:
+            raise ValueError(f"{file} has {info.highest_fps:g} frames a second, the model is of {self.fps:g}")
         else:
-            indices = source_indices(0, self.frames, info.fps, self.fps, self.stride)
+            indices = info.frames_from(0, self.frames, self.fps, self.stride)
         if indices[-1] >= info.frames:
-            raise UnreadableVideoError(file, f"has {info.frames} frames, {indices[-1] + 1} are needed")
+            raise UnreadableVideoError(
+                file,
+                f"has {info.frames} frames in {info.seconds:.3g} s, "
+                + (f"{indices[-1] + 1} frames are needed" if info.times is None else "the model takes more"),
+            )
         return resize_and_crop(read_frames(file, indices, info=info), self.size)

@@ -2,10 +2,12 @@
 
 from parvideo.datasets.cache import build_cache
 from parvideo.datasets.clips import ClipDataset, ClipItem, Policy, TooManyUnreadableError
-from parvideo.datasets.reading import Backend, UnreadableVideoError, VideoInfo, probe, read_frames
+from parvideo.datasets.probing import probe
+from parvideo.datasets.reading import Backend, read_frames
 from parvideo.datasets.tokens import TokenDataset, TokenItem, TokenPlan, TokenWriter
 from parvideo.datasets.toy import ToySettings, draw_toy_clip, toy_videos, write_toy_data
 from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
+from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import Split, VideoList, VideoRecord, load_videos
 from parvideo.datasets.writing import read_clips, write_avi, write_clips, write_contact_sheet, write_mp4
 

@@ -15,8 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from parvideo.datasets.identity import content_hash, content_hashes
-from parvideo.datasets.reading import UnreadableVideoError, probe, read_frames
+from parvideo.datasets.probing import probe
+from parvideo.datasets.reading import read_chunks
 from parvideo.datasets.transforms import resize_and_crop
+from parvideo.datasets.video_info import UnreadableVideoError
 from parvideo.datasets.videos import VideoList, VideoRecord
 from parvideo.files import atomic_path, read_json, write_json
 
@@ -132,9 +134,8 @@ def _store(target: Path, source: Path, size: int | tuple[int, int]) -> None:
     # Written, not mapped: a full disk is then an error, and not the end of the process.
     with atomic_path(target) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, total, _CHUNK):
-            indices = range(start, min(start + _CHUNK, total))
-            file.write(resize_and_crop(read_frames(source, indices, info=info), size).numpy().data)
+        for frames in read_chunks(source, _CHUNK, info=info):
+            file.write(resize_and_crop(frames, size).numpy().data)
 
 
 def _check(folder: Path, size: int | tuple[int, int]) -> None:

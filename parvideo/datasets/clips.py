@@ -12,11 +12,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from parvideo.datasets.cache import FrameCache
-from parvideo.datasets.reading import Backend, UnreadableVideoError, VideoInfo, probe, read_frames
+from parvideo.datasets.probing import probe
+from parvideo.datasets.reading import Backend, read_frames
 from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
+from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import VideoList, VideoRecord
 
 Policy = Literal["random", "center", "all"]
+
+_TOO_SLOW = "asked for"
+"""How the reason ends for which a video of a lower rate is left out."""
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +48,8 @@ class ClipDataset(Dataset[ClipItem]):
     """Clips of a fixed length, rate and size, one or more from each video.
 
     A clip's frames stand at constant steps in the source: every ``stride`` frames, or, given ``fps``, at
-    the source frames nearest to the times 0, 1/fps, 2/fps, ... from the clip's start.
+    the source frames nearest to the times 0, 1/fps, 2/fps, ... from the clip's start, by the times at which
+    they are shown: a steady motion stays steady where the source's rate varies.
 
     Randomness (where a clip starts, whether it is mirrored) comes from (seed, epoch, index) alone: neither
     the number of workers nor the order of access changes it.
@@ -75,7 +81,7 @@ class ClipDataset(Dataset[ClipItem]):
             videos: what to cut clips from.
             frames: T, the frames of a clip.
             size: pixels, the side of a square or ``(height, width)``.
-            fps: frames a second of the clips, at most the source's; or else
+            fps: frames a second of the clips, at most the source's (within 1 %); or else
             stride: source frames from one frame of a clip to the next; exactly one of the two.
             policy: ``"random"``: one clip per video and epoch, starting anywhere; ``"center"``: the middle
                 clip of each video; ``"all"``: every clip of each video one after the other, no overlap.
@@ -113,10 +119,13 @@ class ClipDataset(Dataset[ClipItem]):
             self._add(record, (infos or {}).get(record.id))
         if not self._windows:
             first, reason = self.skipped[0]
-            raise ValueError(
-                f"no video is long enough for a clip ({first.path}: {reason}; {len(self.skipped)} "
-                "such videos); ask for fewer frames, a higher fps or a smaller stride"
-            )
+            of_these = f"({first.path}: {reason}; {len(self.skipped)} such videos)"
+            if all(reason.endswith(_TOO_SLOW) for _, reason in self.skipped):
+                raise ValueError(
+                    f"no video has enough frames a second for a clip {of_these}; ask for a lower fps"
+                )
+            less = "a higher fps, at which a clip takes less time" if stride is None else "a smaller stride"
+            raise ValueError(f"no video is long enough for a clip {of_these}; ask for fewer frames or {less}")
 
     @property
     def epoch(self) -> int:
@@ -158,10 +167,6 @@ class ClipDataset(Dataset[ClipItem]):
             # From a generator of its own: which files were tried before must not move the choices after.
             window, random = self._replacement(epoch, index)
 
-    def source_indices(self, start: int, source_fps: float) -> list[int]:
-        """The source frames of a clip that begins at source frame ``start``, T of them."""
-        return source_indices(start, self.frames, source_fps, self.fps, self.stride)
-
     def places(self) -> list[tuple[VideoRecord, int]]:
         """The video of every clip, and the first source frame that it may begin at."""
         return [(window.record, window.first) for window in self._windows]
@@ -172,28 +177,33 @@ class ClipDataset(Dataset[ClipItem]):
         except UnreadableVideoError as error:
             self._quarantine(record, error.reason)
             return
-        if self.fps is not None and self.fps > info.fps * 1.01:
-            self.skipped.append(
-                (record, f"has {info.fps:g} frames a second, fewer than the {self.fps:g} asked for")
-            )
+        if self.fps is not None and self.fps > info.highest_fps * 1.01:
+            rates = f"{info.highest_fps:g} frames a second, fewer than the {self.fps:g}"
+            self.skipped.append((record, f"has {rates} {_TOO_SLOW}"))
             return
-        length = self.source_indices(0, info.fps)[-1] + 1
-        first, end = (int(edge * info.frames + 0.5) for edge in self.span)
-        if end - first < length:
-            self.skipped.append((record, f"has {end - first} frames to draw from, a clip takes {length}"))
+        first, end = info.part(self.span)
+        starts = info.starts(first, end, self.frames, self.fps, self.stride)
+        if not starts:
+            reason = info.too_short(self.span, self.frames, self.fps, self.stride)
+            self.skipped.append((record, reason))
         elif self.policy == "random":
-            self._windows.append(_Window(record, info, first, end - length))
+            self._windows.append(_Window(record, info, starts[0], starts[-1]))
         elif self.policy == "center":
-            middle = first + (end - first - length) // 2
+            middle = info.middle(starts)
             self._windows.append(_Window(record, info, middle, middle))
         else:
-            starts = range(first, end - length + 1, length)
-            self._windows += [_Window(record, info, start, start) for start in starts]
+            start = starts[0]
+            while start in starts:
+                self._windows.append(_Window(record, info, start, start))
+                start = self._frames_from(info, start)[-1] + 1
+
+    def _frames_from(self, info: VideoInfo, start: int) -> list[int]:
+        return info.frames_from(start, self.frames, self.fps, self.stride)
 
     def _read(self, window: _Window, random: np.random.Generator) -> ClipItem:
         start = int(random.integers(window.first, window.last + 1))
         mirror = self.flip and bool(random.integers(2))
-        indices = self.source_indices(start, window.info.fps)
+        indices = self._frames_from(window.info, start)
         if self.cache is not None:
             clip = self.cache.read(window.record, indices)
         else:
@@ -222,16 +232,6 @@ class ClipDataset(Dataset[ClipItem]):
             if not self._bad[self._row[window.record.id]]:
                 return window, random
         raise TooManyUnreadableError("every video of the data set is unreadable")
-
-
-def source_indices(
-    start: int, frames: int, source_fps: float, fps: float | None, stride: int | None
-) -> list[int]:
-    """The source frames of a clip that begins at source frame ``start``, by its fps or else its stride."""
-    if stride is not None:
-        return [start + k * stride for k in range(frames)]
-    assert fps is not None
-    return [start + int(k * source_fps / fps + 0.5) for k in range(frames)]
 
 
 class TooManyUnreadableError(ValueError):

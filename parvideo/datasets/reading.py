@@ -1,103 +1,29 @@
-"""A video file, read by frame number: decord where it is exact, PyAV for everything else.
+"""A video file, read by frame number as it is shown: decord where it is exact, PyAV for everything else."""
 
-The frame rate of a file is taken as constant: frame k stands at k / fps seconds.
-"""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
 
-from parvideo.datasets.images import is_image, probe_image, read_image
+from parvideo.datasets.images import image_frames, read_image_frames
+from parvideo.datasets.probing import decode, open_video, probe
+from parvideo.datasets.video_info import IMAGE, UnreadableVideoError, VideoInfo
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
 Backend = Literal["auto", "decord", "pyav"]
 
-# Only here was decord seen to return PyAV's frames bit for bit (test_reading.py). It cannot open AV1, rounds
-# 10-bit video differently and returned another frame on a seek in H.265.
-_EXACT_IN_DECORD = {("mov", "h264", "yuv420p"), ("mov", "mpeg4", "yuv420p")}
-
-
-class UnreadableVideoError(ValueError):
-    """A video file that cannot be opened, decoded, or does not hold what its header promises."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)  # both, so that it survives the pickling out of a worker process
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What is in a video file.
-
-    Attributes:
-        frames: counted, not taken from the header.
-        fps: frames a second.
-        height: pixels.
-        width: pixels.
-        container: FFmpeg's name, as ``codec`` and ``pixel_format`` are.
-        codec: of the pictures.
-        pixel_format: of the coded pictures.
-        seekable: decoding may begin at any key frame: presentation times are there, and no frame stored after
-            a key frame is shown before it (no open groups of pictures); or there is one key frame alone. In
-            other files, UCF-101's AVI among them, decord returns wrong frames after a seek and says nothing.
-    """
-
-    frames: int
-    fps: float
-    height: int
-    width: int
-    container: str
-    codec: str
-    pixel_format: str
-    seekable: bool
-
-    @property
-    def backend(self) -> Literal["decord", "pyav"]:
-        """The decoder that ``backend="auto"`` takes for this file."""
-        exact = self.seekable and (self.container, self.codec, self.pixel_format) in _EXACT_IN_DECORD
-        return "decord" if exact else "pyav"
-
-
-def probe(path: Path) -> VideoInfo:
-    """Look into a video file without decoding it.
-
-    Raises:
-        UnreadableVideoError: if it is no video, has no frames or size, or was cut short: more than 2 %
-            (and more than 2) of the frames that its header promises are missing.
-    """
-    from av.error import FFmpegError
-
-    if is_image(path):
-        return _probe_image(path)
-    try:
-        with _open(path) as container:
-            stream = _video_stream(path, container)
-            packets = [p for p in container.demux(stream) if p.size > 0 and not p.is_discard]
-            info = _describe(path, container, stream, len(packets), _seekable(packets))
-            promised = stream.frames
-    except (FFmpegError, OSError) as error:
-        raise UnreadableVideoError(path, f"cannot be opened as a video ({error})") from error
-    if info.frames == 0:
-        raise UnreadableVideoError(path, "holds no frames")
-    if promised - info.frames > max(2, 0.02 * promised):
-        raise UnreadableVideoError(
-            path, f"is cut short: its header promises {promised} frames, {info.frames} are there"
-        )
-    return info
+_SEEKS_BY_TIME = {"mov", "matroska"}
 
 
 def read_frames(
@@ -113,7 +39,7 @@ def read_frames(
     never crosses a fork.
 
     Args:
-        path: the video file.
+        path: the video file, or an image.
         indices: frame numbers from 0 in order of display, not negative, in any order, repeats allowed.
         backend: ``"decord"``, ``"pyav"``, or ``"auto"``: decord for 8-bit H.264 and MPEG-4 part 2 in MP4,
             where it is exact and its seeks help, and PyAV for all else (UCF-101's AVI too) and where decord
@@ -122,7 +48,7 @@ def read_frames(
         info: what :func:`probe` said of this file, to save asking again.
 
     Returns:
-        uint8 ``[T, H, W, 3]``, T = ``len(indices)``, RGB.
+        uint8 ``[T, H, W, 3]``, T = ``len(indices)``, RGB, H and W as the picture is shown.
 
     Raises:
         UnreadableVideoError: if the file cannot be decoded or has no such frame.
@@ -130,92 +56,49 @@ def read_frames(
     """
     if backend not in get_args(Backend):
         raise ValueError(f"backend is {backend!r}; it must be one of {', '.join(get_args(Backend))}")
-    if not indices or min(indices) < 0:
+    if len(indices) == 0 or min(indices) < 0:
         raise ValueError(f"indices are {list(indices)[:5]}; they must be frame numbers from 0, at least one")
     if num_threads < 1:
         raise ValueError(f"num_threads is {num_threads}; it must be 1 or more")
-    if is_image(path):
-        return _read_image(path, indices)
-    if backend == "pyav":
-        return _read_pyav(path, indices, num_threads)
     info = info or probe(path)
+    if info.container == IMAGE:
+        return read_image_frames(path, indices)
+    if max(indices) >= info.frames:
+        raise UnreadableVideoError(path, f"has {info.frames} frames, frame {max(indices)} was asked for")
     if backend == "decord":
-        if not info.seekable:
-            raise UnreadableVideoError(path, "decord would seek wrongly in it; read it with 'auto' or 'pyav'")
+        if info.decord_refusal is not None:
+            raise UnreadableVideoError(path, f"{info.decord_refusal}; read it with 'auto' or 'pyav'")
         return _read_decord(path, indices, num_threads)
-    if info.backend == "pyav":
-        return _read_pyav(path, indices, num_threads)
-    try:
-        return _read_decord(path, indices, num_threads)
-    except UnreadableVideoError:
-        return _read_pyav(path, indices, num_threads)  # whatever stops PyAV too is reported
+    if backend == "auto" and info.backend == "decord":
+        try:
+            return _read_decord(path, indices, num_threads)
+        except UnreadableVideoError:
+            pass  # whatever stops PyAV too is reported
+    return _read_pyav(path, indices, num_threads, info)
 
 
-def _probe_image(path: Path) -> VideoInfo:
-    try:
-        height, width, coding, mode = probe_image(path)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableVideoError(path, f"cannot be opened as an image ({error})") from error
-    return VideoInfo(1, 1.0, height, width, "image", coding, mode, seekable=True)
+def read_chunks(
+    path: Path, length: int, num_threads: int = 1, info: VideoInfo | None = None
+) -> Iterator[Tensor]:
+    """All frames of a video from the first to the last in one pass, ``length`` at a time.
 
+    Yields:
+        uint8 ``[T, H, W, 3]``, RGB, T = ``length`` or, at the end, fewer.
 
-def _read_image(path: Path, indices: Sequence[int]) -> Tensor:
-    if max(indices) > 0:
-        raise UnreadableVideoError(path, f"is an image, of one frame; frame {max(indices)} was asked for")
-    try:
-        return read_image(path).expand(len(indices), -1, -1, -1)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableVideoError(path, f"cannot be decoded as an image ({error})") from error
-
-
-def _seekable(packets: "Sequence[Packet[VideoStream]]") -> bool:
-    """Whether no packet after a key frame is shown before it; packets in the order of storage."""
-    if sum(packet.is_keyframe for packet in packets) <= 1:
-        return bool(packets) and packets[0].is_keyframe
-    earliest: int | None = None  # of the packets from here to the end
-    for packet in reversed(packets):
-        if packet.pts is None or (packet.is_keyframe and earliest is not None and earliest <= packet.pts):
-            return False
-        earliest = packet.pts if earliest is None else min(earliest, packet.pts)
-    return packets[0].is_keyframe
-
-
-def _open(path: Path) -> "InputContainer":
-    import av
-
-    # A broken tag must not cost the frames: text in a header is of no use here.
-    return av.open(str(path), mode="r", metadata_errors="replace")
-
-
-def _video_stream(path: Path, container: "InputContainer") -> "VideoStream":
-    if not container.streams.video:
-        raise UnreadableVideoError(path, "holds no video stream")
-    return container.streams.video[0]
-
-
-def _describe(
-    path: Path, container: "InputContainer", stream: "VideoStream", frames: int, seekable: bool
-) -> VideoInfo:
-    rate = stream.average_rate or stream.guessed_rate
-    context = stream.codec_context
-    if context is None:
-        raise UnreadableVideoError(path, "is in a coding that FFmpeg does not know")
-    if not rate or rate <= 0:
-        raise UnreadableVideoError(path, f"states no frame rate (it says {rate})")
-    if context.width < 1 or context.height < 1 or context.pix_fmt is None:
-        raise UnreadableVideoError(
-            path, f"states no picture ({context.width}x{context.height}, {context.pix_fmt})"
-        )
-    return VideoInfo(
-        frames=frames,
-        fps=float(rate),
-        height=context.height,
-        width=context.width,
-        container=container.format.name.split(",")[0],
-        codec=context.name,
-        pixel_format=context.pix_fmt,
-        seekable=seekable,
+    Raises:
+        UnreadableVideoError: if the file cannot be decoded or ends early.
+        ValueError: if ``length`` is below 1.
+    """
+    if length < 1:
+        raise ValueError(f"length is {length}; it must be 1 or more")
+    info = info or probe(path)
+    frames = (
+        image_frames(path)
+        if info.container == IMAGE
+        else _frames(path, range(info.frames), num_threads, info)
     )
+    while chunk := list(islice(frames, length)):
+        yield torch.from_numpy(np.stack(chunk))
 
 
 def _read_decord(path: Path, indices: Sequence[int], num_threads: int) -> Tensor:
@@ -235,30 +118,92 @@ def _read_decord(path: Path, indices: Sequence[int], num_threads: int) -> Tensor
     return torch.from_numpy(frames)
 
 
-def _read_pyav(path: Path, indices: Sequence[int], num_threads: int) -> Tensor:
-    """Decode from the first frame on: slower than a seek, and right for every coding."""
+def _read_pyav(path: Path, indices: Sequence[int], num_threads: int, info: VideoInfo) -> Tensor:
+    numbers = sorted(set(indices))
+    found = dict(zip(numbers, _frames(path, numbers, num_threads, info), strict=True))
+    return torch.from_numpy(np.stack([found[index] for index in indices]))
+
+
+def _frames(
+    path: Path, numbers: Sequence[int], num_threads: int, info: VideoInfo
+) -> Iterator[NDArray[np.uint8]]:
+    """The frames of these rising numbers, as shown: RGB uint8 ``[H, W, 3]``."""
     from av.error import FFmpegError
     from av.video.reformatter import VideoReformatter
 
-    wanted, last = set(indices), max(indices)
-    found: dict[int, np.ndarray] = {}
     to_rgb = VideoReformatter()  # one for all frames: frame.to_ndarray would build its tables each time
+    wanted = iter(numbers)
+    following: int | None = next(wanted)
     number = -1
     try:
-        with _open(path) as container:
-            stream = _video_stream(path, container)
+        with open_video(path) as container:
+            stream = next(stream for stream in container.streams.video if stream.index == info.stream)
             stream.codec_context.thread_count = num_threads
-            for number, frame in enumerate(container.decode(stream)):
-                if number in wanted:
-                    found[number] = to_rgb.reformat(frame, format="rgb24").to_ndarray()
-                if number == last:
+            _seek(container, stream, numbers[0], info)
+            for number, frame in _numbered(container, stream, info):
+                if following is None or number > following:
                     break
+                if number == following:
+                    yield _picture(path, frame, info, to_rgb)
+                    following = next(wanted, None)
+                    if following is None:
+                        return
     except (FFmpegError, OSError, MemoryError) as error:
         raise UnreadableVideoError(
             path, f"PyAV cannot decode it after {number + 1} frames ({error})"
         ) from error
-    if number < last:
-        raise UnreadableVideoError(path, f"has {number + 1} frames, frame {last} was asked for")
-    if len({array.shape for array in found.values()}) > 1:
+    if number < numbers[-1]:
+        raise UnreadableVideoError(path, f"has {number + 1} frames, frame {numbers[-1]} was asked for")
+    raise UnreadableVideoError(path, f"frame {following} cannot be decoded")
+
+
+def _numbered(
+    container: "InputContainer", stream: "VideoStream", info: VideoInfo
+) -> "Iterator[tuple[int, VideoFrame]]":
+    """Decoded frames with their numbers, known from their times, or where there are none by counting."""
+    of_time = {time: number for number, time in enumerate(info.times or ())}
+    number = -1
+    tick = stream.time_base or Fraction(1)
+    shown: VideoFrame | None = None
+    for packet in container.demux(stream):
+        for frame in decode(packet, shown):
+            shown = frame
+            if info.first_pts is None:
+                number += 1
+            elif frame.pts is None:
+                continue
+            else:
+                seconds = float((frame.pts - info.first_pts) * tick)
+                number = round(seconds * info.fps) if info.times is None else of_time.get(seconds, -1)
+            if number >= 0:
+                yield number, frame
+
+
+def _seek(container: "InputContainer", stream: "VideoStream", number: int, info: VideoInfo) -> None:
+    """Go to the key frame at or before a frame, where decoding may begin at any."""
+    if number == 0 or not info.seekable or info.container not in _SEEKS_BY_TIME:
+        return
+    if info.first_pts is not None and stream.time_base is not None:
+        ticks = int(info.time(number) / stream.time_base + 0.5)
+        container.seek(info.first_pts + ticks, stream=stream)
+
+
+def _picture(
+    path: Path, frame: "VideoFrame", info: VideoInfo, to_rgb: "VideoReformatter"
+) -> NDArray[np.uint8]:
+    """A frame as it is shown: in RGB, with square pixels, and turned."""
+    if (frame.height, frame.width) != (info.coded_height, info.coded_width):
         raise UnreadableVideoError(path, "changes its picture size on the way")
-    return torch.from_numpy(np.stack([found[index] for index in indices]))
+    if info.as_stored:
+        return to_rgb.reformat(frame, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
+    across = info.orientation > 4
+    height, width = (info.width, info.height) if across else (info.height, info.width)
+    scaled = to_rgb.reformat(frame, width, height, "rgb24", interpolation="BICUBIC")
+    picture = scaled.to_ndarray().astype(np.uint8, copy=False)
+    if across:
+        picture = picture.swapaxes(0, 1)
+    if info.orientation in (3, 4, 7, 8):
+        picture = picture[::-1]
+    if info.orientation in (2, 3, 6, 7):
+        picture = picture[:, ::-1]
+    return picture

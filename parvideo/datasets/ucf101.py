@@ -14,7 +14,9 @@ from tqdm import tqdm
 
 from parvideo.datasets.annotations import find_annotations, read_class_index, read_split_list
 from parvideo.datasets.folders import ANNOTATIONS
-from parvideo.datasets.reading import UnreadableVideoError, VideoInfo, probe, read_frames
+from parvideo.datasets.probing import probe
+from parvideo.datasets.reading import read_frames
+from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import VideoList, VideoRecord, load_videos
 from parvideo.files import read_json, sha256_file, sha256_json, write_json
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from parvideo.datasets.clips import ClipDataset, TooManyUnreadableError
-from parvideo.datasets.reading import probe
+from parvideo.datasets.probing import probe
 from parvideo.datasets.videos import VideoRecord
 from parvideo.datasets.writing import write_avi
 

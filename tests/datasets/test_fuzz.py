@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from parvideo.datasets.reading import UnreadableVideoError, probe, read_frames
+from parvideo.datasets.probing import probe
+from parvideo.datasets.reading import read_frames
 from parvideo.datasets.toy import ToySettings, ToyVideo, draw_toy_clip
+from parvideo.datasets.video_info import UnreadableVideoError
 from parvideo.datasets.writing import write_avi, write_mp4
 
 FILES = 600

@@ -8,7 +8,9 @@ import torch
 from PIL import Image
 
 from parvideo.datasets import ClipDataset, load_videos
-from parvideo.datasets.reading import UnreadableVideoError, probe, read_frames
+from parvideo.datasets.probing import probe
+from parvideo.datasets.reading import read_frames
+from parvideo.datasets.video_info import UnreadableVideoError
 
 
 def write(path: Path, value: int, size: tuple[int, int] = (20, 16), mode: str = "RGB") -> Path:

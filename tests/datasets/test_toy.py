@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from parvideo.datasets.clips import ClipDataset
-from parvideo.datasets.reading import probe, read_frames
+from parvideo.datasets.probing import probe
+from parvideo.datasets.reading import read_frames
 from parvideo.datasets.toy import ToySettings, ToyVideo, draw_toy_clip, toy_videos, write_toy_data
 from parvideo.datasets.videos import load_videos
 

@@ -8,7 +8,7 @@ import torch
 
 from parvideo.commands.toy_data import toy_data
 from parvideo.datasets.clips import ClipDataset
-from parvideo.datasets.reading import probe
+from parvideo.datasets.probing import probe
 from parvideo.datasets.toy import ToySettings, write_toy_data
 from parvideo.datasets.toy_bench import (
     CLASSES,

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from parvideo.datasets.reading import probe, read_frames
+from parvideo.datasets.probing import probe
+from parvideo.datasets.reading import read_frames
 from parvideo.datasets.toy import ToySettings, ToyVideo, draw_toy_clip
 from parvideo.datasets.writing import read_clips, write_avi, write_clips, write_contact_sheet, write_mp4
 
