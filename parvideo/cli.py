@@ -7,7 +7,9 @@ import difflib
 import errno
 import importlib
 import inspect
+import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -47,8 +49,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Command name -> (module, one line of help). The module's function has the command's name."""
 
-USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
-"""What a wrong argument or file raises: shown as one line. Anything else is ours, and shows its traceback."""
+USER_ERRORS = (ValueError, OSError)
+"""What a wrong argument, file or disk raises: shown as one line. All else is ours, with a traceback."""
 
 RENAMED: dict[str, dict[str, str]] = {}
 """Command -> options that it once had, and what they are called now, as in the other commands."""
@@ -76,21 +78,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"parvideo {__version__}")
         return 0
     name, rest = words[0], words[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that are no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         run_command(name, rest)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        if error.filename is not None:
+            raise
+        # Whoever read the output wants no more: `parvideo order | head`. Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except USER_ERRORS as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in _OURS:
+            raise
         if debug:
             traceback.print_exc()
         print(f"parvideo: error: {_one_line(error)}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(
-            f"parvideo: error: {_one_line(error)}: the disk is full. Make room, and run the same command "
-            "again to go on from what is finished.",
-            file=sys.stderr,
-        )
         return 2
     except KeyboardInterrupt:
         print(
@@ -206,10 +210,46 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
+_MAKE_ROOM = "Make room, and run the same command again to go on from what is finished"
+
+_ADVICE = {
+    errno.EISDIR: "this is a folder; give a file",
+    errno.ENOTDIR: "this, or a part of it, is a file where a folder is expected",
+    errno.EROFS: "write to another folder, or mount this one writable",
+    errno.EACCES: "see who owns it, and its mode",
+    errno.EPERM: "see who owns it, and its mode and attributes",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "its links lead in a circle",
+    errno.ENOSPC: f"the disk is full. {_MAKE_ROOM}",
+    errno.EDQUOT: f"your share of the disk is full. {_MAKE_ROOM}",
+    errno.EMFILE: "too many files are open at once; `ulimit -n 65536` allows more",
+}
+"""What to do about what the system reports."""
+
+_OURS = {errno.EBADF, errno.EINVAL, errno.EFAULT, errno.ECHILD}
+"""What the system reports of wrong calls rather than of wrong files, unless it names one."""
+
+
 def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror or type(error).__name__}: {error.filename}"
-    return " ".join(str(error).split()) or type(error).__name__
+    """An error as one line: for one of files what is wrong, with which, and what would be right."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror is not None:
+        text = str(error.strerror)
+        if error.filename is not None:
+            text += f": {_name(error.filename)}"
+        if error.filename2 is not None:
+            text += f" -> {_name(error.filename2)}"
+        if error.errno in _ADVICE:
+            text += f" ({_ADVICE[error.errno]})"
+    elif "Original Traceback" in text:  # out of a process that reads: its traceback ends with the error
+        text = text.strip().splitlines()[-1].partition(": ")[2] or text.strip().splitlines()[-1]
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _name(filename: Any) -> str:
+    if isinstance(filename, int):
+        return f"file descriptor {filename}"
+    return os.fsdecode(filename)
 
 
 if __name__ == "__main__":

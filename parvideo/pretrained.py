@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from parvideo import __version__
-from parvideo.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from parvideo.files import AnyPath, atomic_path, read_json, sha256_file, sha256_json, write_json
+from parvideo.state_files import read_safetensors
 from parvideo.tokenizer import TOKENIZERS, VideoTokenizer
 from parvideo.transformer import VideoTransformer
 
@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 def save_folder(
-    folder: Path,
+    folder: AnyPath,
     kind: str,
     class_name: str,
     config: Mapping[str, Any],
@@ -41,6 +41,7 @@ def save_folder(
         state: its state dict.
         extra: anything a reader may want to know, JSON-able.
     """
+    folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     with atomic_path(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary)
@@ -49,7 +50,7 @@ def save_folder(
 
 
 def save_tokenizer(
-    folder: Path,
+    folder: AnyPath,
     tokenizer: VideoTokenizer,
     state: Mapping[str, Tensor] | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -61,10 +62,10 @@ def save_tokenizer(
 
 
 def save_generator(
-    folder: Path,
+    folder: AnyPath,
     transformer: VideoTransformer,
     class_names: list[str],
-    tokenizer: Path,
+    tokenizer: AnyPath,
     state: Mapping[str, Tensor] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
@@ -77,19 +78,20 @@ def save_generator(
         raise ValueError(
             f"class_names has {len(class_names)} names; the transformer has {transformer.num_classes} classes"
         )
+    folder = Path(folder)
     copy_tokenizer(tokenizer, folder / TOKENIZER)
     write_json(folder / CLASSES, class_names)
     weights = transformer.state_dict() if state is None else state
     save_folder(folder, "generator", type(transformer).__name__, transformer.config, weights, extra)
 
 
-def copy_tokenizer(source: Path, target: Path) -> None:
+def copy_tokenizer(source: AnyPath, target: AnyPath) -> None:
     """Copy a tokenizer's model folder; an equal copy that is there already is left alone.
 
     Raises:
         ValueError: if ``source`` holds something else.
     """
-    source = find_folder(source)
+    source, target = find_folder(source), Path(target)
     _read_config(source, "tokenizer")
     if (target / CONFIG).is_file() and fingerprint(target) == fingerprint(source):
         return
@@ -98,7 +100,7 @@ def copy_tokenizer(source: Path, target: Path) -> None:
             temporary.write_bytes((source / name).read_bytes())
 
 
-def load_tokenizer(folder: Path, device: str | torch.device = "cpu") -> VideoTokenizer:
+def load_tokenizer(folder: AnyPath, device: str | torch.device = "cpu") -> VideoTokenizer:
     """Load a tokenizer, in eval mode, from its model folder, a run folder, or a generator's folder.
 
     Raises:
@@ -121,7 +123,7 @@ def load_tokenizer(folder: Path, device: str | torch.device = "cpu") -> VideoTok
     return tokenizer.eval()
 
 
-def load_transformer(folder: Path, device: str | torch.device = "cpu") -> VideoTransformer:
+def load_transformer(folder: AnyPath, device: str | torch.device = "cpu") -> VideoTransformer:
     """Load a transformer, in eval mode, from a generator's model folder or a run folder.
 
     The weights in the file become the transformer's: nothing is initialised first, so that it takes the
@@ -140,7 +142,7 @@ def load_transformer(folder: Path, device: str | torch.device = "cpu") -> VideoT
     return transformer.to(device).eval()  # the order's tables, which are in no file
 
 
-def load_class_names(folder: Path) -> list[str]:
+def load_class_names(folder: AnyPath) -> list[str]:
     """The class names of a generator's folder, in label order.
 
     Raises:
@@ -153,17 +155,18 @@ def load_class_names(folder: Path) -> list[str]:
     return names
 
 
-def load_extra(folder: Path) -> dict[str, Any]:
+def load_extra(folder: AnyPath) -> dict[str, Any]:
     """What `save_folder` was given as ``extra``: `parvideo fit` puts the form of the clips there."""
     return dict(_read_config(find_folder(folder))["extra"])
 
 
-def find_folder(folder: Path) -> Path:
+def find_folder(folder: AnyPath) -> Path:
     """The model folder meant by ``folder``: itself, or ``model/`` inside a run's folder.
 
     Raises:
         FileNotFoundError: if neither is one; the message says what is there.
     """
+    folder = Path(folder)
     for candidate in (folder, folder / "model"):
         if (candidate / CONFIG).is_file():
             return candidate
@@ -175,7 +178,7 @@ def find_folder(folder: Path) -> Path:
     )
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: AnyPath) -> str:
     """SHA-256 over class, configuration and weights of a model folder: equal only for the same model."""
     folder = find_folder(folder)
     document = _read_config(folder)
@@ -189,6 +192,8 @@ def _read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
     if (
         not isinstance(document, dict)
         or not {"format", "kind", "class", "config", "extra"} <= document.keys()
+        or not all(isinstance(document[name], str) for name in ("kind", "class"))
+        or not all(isinstance(document[name], dict) for name in ("config", "extra"))
     ):
         raise ValueError(f"{path} is no configuration of a parvideo model")
     if document["format"] != FORMAT:
@@ -210,10 +215,7 @@ def _load_weights(folder: Path, module: nn.Module, device: str | torch.device, a
     path = folder / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {CONFIG} alone is no model")
-    try:
-        state = load_file(path, device=str(device))
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
+    state = read_safetensors(path, device=str(device))
     expected = module.state_dict()
     wrong = [f"{name} is missing" for name in expected.keys() - state.keys()]
     wrong += [f"{name} is not part of the model" for name in state.keys() - expected.keys()]

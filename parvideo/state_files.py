@@ -17,13 +17,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Size, Tensor, nn
 
+from parvideo.files import AnyPath, check_file
+
 WRAPPERS = ("model", "module", "state_dict", "ema")
 """Keys under which trainers put the state dict, in the order they are tried (DDP, DeepSpeed, Lightning)."""
 
 _SHOWN = 5
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: AnyPath) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` file or of a PyTorch checkpoint (any other suffix), on the CPU.
 
     A PyTorch checkpoint is a state dict, plain or under one of `WRAPPERS`. Only tensors, plain containers
@@ -32,17 +34,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
     file must stay as it is while they are used.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        OSError: if there is no such file (see `parvideo.files.check_file`).
         ValueError: if the file is truncated, damaged, holds other objects, or no state dict.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no weights file {path}")
+    path = Path(path)
     if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
-    content = _unpickle(path)
+        return read_safetensors(path)
+    content = unpickle(path)
     state = content
     if isinstance(content, Mapping):
         state = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
@@ -55,6 +53,36 @@ def read_state(path: Path) -> dict[str, Tensor]:
                 f"tensor under {key!r}, found {_kind(value)}"
             )
     return dict(state)
+
+
+def read_safetensors(path: AnyPath, device: str = "cpu") -> dict[str, Tensor]:
+    """The tensors of a safetensors file, whatever its name, mapped where they are for the CPU.
+
+    Raises:
+        OSError: if there is no such file (see `parvideo.files.check_file`).
+        ValueError: if it is cut short, damaged or no such file.
+    """
+    path = check_file(path)
+    try:
+        return load_file(path, device=device)
+    # A damaged header fails in several ways, an empty file in mapping it.
+    except (SafetensorError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        raise ValueError(
+            f"{path} is damaged or no safetensors file: {error}{what_it_looks_like(path)}"
+        ) from error
+
+
+def what_it_looks_like(path: Path) -> str:
+    """A hint, for a message's end, at what often lies in place of a file of weights; may be empty."""
+    with path.open("rb") as file:
+        head = file.read(64).lstrip().lower()
+    if not head:
+        return "; it is empty"
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "; it is a web page: download the file itself"
+    if head.startswith(b"version https://git-lfs"):
+        return "; it is a pointer of Git LFS: `git lfs pull` fetches the file itself"
+    return ""
 
 
 def without(state: Mapping[str, Tensor], pattern: str) -> dict[str, Tensor]:
@@ -121,8 +149,14 @@ def load_exactly(
     module.load_state_dict({names[name]: value.float() for name, value in state.items()}, assign=True)
 
 
-def _unpickle(path: Path) -> Any:
-    """What a PyTorch file holds, with nothing but tensors and plain data allowed in it."""
+def unpickle(path: AnyPath) -> Any:
+    """What a PyTorch file holds, with nothing but tensors and plain data allowed in it.
+
+    Raises:
+        OSError: if there is no such file (see `parvideo.files.check_file`).
+        ValueError: if the file is truncated, damaged or holds other objects.
+    """
+    path = check_file(path)
     with path.open("rb") as file:
         zipped = file.read(4) == b"PK\x03\x04"
     if zipped and not zipfile.is_zipfile(path):
@@ -135,11 +169,11 @@ def _unpickle(path: Path) -> Any:
     except UnpicklingError as error:
         raise ValueError(
             f"{path} is refused, and nothing in it was run: it is not a PyTorch checkpoint, or holds objects "
-            f"other than tensors and plain data ({_reason(error)})"
+            f"other than tensors and plain data ({_reason(error)}){what_it_looks_like(path)}"
         ) from error
     # A damaged archive fails in many ways, depending on which byte is wrong.
-    except (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {_reason(error)}") from error
+    except (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, MemoryError) as error:
+        raise ValueError(f"{path} is damaged: {_reason(error)}{what_it_looks_like(path)}") from error
 
 
 def _reason(error: Exception) -> str:

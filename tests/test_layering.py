@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "parvideo"
 
 LEVELS: list[set[str]] = [
-    {"clips", "files", "seeds", "state"},  # base: used by all
-    {"packages"},
+    {"clips", "files", "seeds"},  # base: used by all
+    {"arrays", "packages", "state"},
     {"datasets", "tokenizer", "order", "metrics", "dependency"},
     {"transformer", "page"},
     {"sampling"},

@@ -46,8 +46,8 @@ def data(
         raise ValueError(f"{root} is no folder.\n{ucf101.WHERE_TO_GET_IT}")
     found = ucf101.verify(root, annotations, frames, fps, decode, workers, show_progress=True)
     target = manifest or root / "manifest.json"
+    print(summary(found))  # first: a folder that cannot be written to was checked all the same
     ucf101.write_manifest(target, found)
-    print(summary(found))
     print(f"manifest: {target} (data {found.hash[:12]})")
     if cache is not None:
         from parvideo.datasets import build_cache, load_videos

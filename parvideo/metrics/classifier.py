@@ -11,13 +11,14 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from parvideo.clips import to_float
-from parvideo.files import atomic_path, read_json, write_json
+from parvideo.clips import TensorLike, as_tensor, to_float
+from parvideo.files import AnyPath, atomic_path, read_json, write_json
 from parvideo.metrics.extractors import check_batch
 from parvideo.metrics.resize import resize
+from parvideo.state_files import read_safetensors
 
 KIND = "parvideo-small-i3d"
 
@@ -89,7 +90,7 @@ class SmallI3DExtractor(nn.Module):
             digest.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
         return f"small-i3d-{digest.hexdigest()}"
 
-    def __call__(self, clips: Tensor) -> Tensor:
+    def __call__(self, clips: TensorLike) -> Tensor:
         """Features ``[B, dim]`` (float32) of uint8 clips ``[B, T, H, W, 3]``.
 
         Raises:
@@ -98,7 +99,7 @@ class SmallI3DExtractor(nn.Module):
         with torch.inference_mode():
             return self.network.features(self._input(clips))
 
-    def classify(self, clips: Tensor) -> Tensor:
+    def classify(self, clips: TensorLike) -> Tensor:
         """Class logits ``[B, num_classes]`` of uint8 clips ``[B, T, H, W, 3]``; raises as ``__call__``."""
         with torch.inference_mode():
             logits: Tensor = self.network(self._input(clips))
@@ -108,8 +109,9 @@ class SmallI3DExtractor(nn.Module):
         """Stay in eval mode: a judge does not learn."""
         return super().train(False)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: AnyPath) -> None:
         """Write ``config.json`` and ``weights.safetensors`` into ``folder``."""
+        folder = Path(folder)
         with atomic_path(folder / "weights.safetensors") as temporary:
             save_file({k: v.contiguous() for k, v in self.network.state_dict().items()}, temporary)
         config = {"num_classes": self.network.num_classes, "width": self.network.width}
@@ -119,33 +121,39 @@ class SmallI3DExtractor(nn.Module):
         )
 
     @classmethod
-    def load(cls, folder: Path) -> "SmallI3DExtractor":
+    def load(cls, folder: AnyPath) -> "SmallI3DExtractor":
         """Read what `save` wrote.
 
         Raises:
-            FileNotFoundError: if the folder holds no such files.
-            ValueError: if it is another kind of folder or the weights do not fit.
+            OSError: if the folder holds no such files (see `parvideo.files.check_file`).
+            ValueError: if it is another kind of folder, or the weights are damaged or do not fit.
         """
+        folder = Path(folder)
         config = read_json(folder / "config.json")
         if not isinstance(config, dict) or config.get("kind") != KIND:
             raise ValueError(f"{folder / 'config.json'} does not describe a {KIND}")
-        network = SmallI3D(**config["network"])
         try:
-            network.load_state_dict(load_file(folder / "weights.safetensors"))
+            network = SmallI3D(**config["network"])
+            form = int(config["frames"]), int(config["size"])
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(f"{folder / 'config.json'} describes no {KIND}: {error}") from error
+        state = read_safetensors(folder / "weights.safetensors")
+        try:
+            network.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(
                 f"{folder / 'weights.safetensors'} does not fit its config.json: {error}"
             ) from error
-        return cls(network, config["frames"], config["size"])
+        return cls(network, *form)
 
-    def _input(self, clips: Tensor) -> Tensor:
-        check_batch(clips, self.min_frames)
+    def _input(self, clips: TensorLike) -> Tensor:
+        clips = check_batch(clips, self.min_frames)
         return resize(to_float(clips), self.size, "antialiased")  # [B, 3, T, size, size]
 
 
 def train_classifier(
-    clips: Tensor,
-    labels: Tensor,
+    clips: TensorLike,
+    labels: TensorLike,
     num_classes: int,
     steps: int = 300,
     lr: float = 3e-3,
@@ -173,7 +181,8 @@ def train_classifier(
     Raises:
         ValueError: if clips or labels have another shape, T < 9, a label is out of range, or steps < 1.
     """
-    check_batch(clips, SmallI3DExtractor.min_frames)
+    clips = check_batch(clips, SmallI3DExtractor.min_frames)
+    labels = as_tensor(labels, "labels")
     if clips.shape[2] != clips.shape[3]:
         raise ValueError(f"clips are {clips.shape[2]}x{clips.shape[3]} pixels; they must be square")
     if labels.shape != clips.shape[:1] or labels.dtype != torch.int64:

@@ -7,16 +7,19 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from parvideo.clips import check_clips, to_float
-from parvideo.files import sha256_file, sha256_json
+from parvideo.clips import TensorLike, check_clips, to_float
+from parvideo.files import AnyPath, sha256_file, sha256_json
 from parvideo.metrics import i3d_weights
 from parvideo.metrics.i3d import MIN_FRAMES, InceptionI3d, load_i3d_state
 from parvideo.metrics.resize import Resize, resize
-from parvideo.metrics.weights import read_state, weights_kind
+from parvideo.metrics.weights import load_script, read_state, run_script, weights_kind
 
 Tap = Literal["logits", "pooled"]
 
 INPUT_SIZE = 224
+
+_OPTIONS = {"rescale": False, "resize": False, "return_features": True}
+"""How the TorchScript I3D is called: clips come scaled and resized, and its logits are wanted."""
 
 
 @typing.runtime_checkable
@@ -58,14 +61,14 @@ class I3DExtractor(nn.Module):
             protocol alone decides what the number compares with.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        OSError: if there is no such file (see `parvideo.files.check_file`).
         ValueError: if the file does not fit, is damaged or could run code, or an argument is unknown.
     """
 
     min_frames = MIN_FRAMES
 
     def __init__(
-        self, path: Path | str, tap: Tap = "logits", resize_how: Resize = "bilinear", bn_eps: float = 1e-5
+        self, path: AnyPath, tap: Tap = "logits", resize_how: Resize = "bilinear", bn_eps: float = 1e-5
     ) -> None:
         super().__init__()
         if tap not in get_args(Tap):
@@ -85,11 +88,21 @@ class I3DExtractor(nn.Module):
                     "the TorchScript I3D gives logits only; convert it with tools/convert_i3d.py to use "
                     "pooled features"
                 )
-            self.network = torch.jit.load(path, map_location="cpu")
+            script = load_script(path)
+            options = {argument.name for argument in typing.cast(typing.Any, script.forward).schema.arguments}
+            if not options.issuperset(_OPTIONS):
+                raise ValueError(
+                    f"{path} is TorchScript of another network: the I3D of StyleGAN-V takes "
+                    f"{', '.join(_OPTIONS)}, this one {', '.join(sorted(options - {'self'})) or 'nothing'}"
+                )
+            self.network = script
         else:
             network = InceptionI3d(bn_eps=bn_eps)
-            state = read_state(path)
-            load_i3d_state(network, state)
+            try:
+                state = read_state(path)
+                load_i3d_state(network, state)
+            except ValueError as error:
+                raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
             self.comparability = i3d_weights.comparability(path, state)
             self.network = network
         self.network.eval()
@@ -102,34 +115,34 @@ class I3DExtractor(nn.Module):
         eps = None if self.kind == "torchscript" else self.bn_eps
         return f"i3d-{sha256_json([self.weights_sha256, self.tap, self.resize_how, eps])}"
 
-    def __call__(self, clips: Tensor) -> Tensor:
+    def __call__(self, clips: TensorLike) -> Tensor:
         """Features float32 ``[B, dim]`` of uint8 clips ``[B, T, H, W, 3]``, T >= 9, averaged over time.
 
         Raises:
             ValueError: if the clips are not uint8 ``[B, T, H, W, 3]`` or T < 9.
         """
-        check_batch(clips, self.min_frames)
+        clips = check_batch(clips, self.min_frames)
         with torch.inference_mode():
             x = resize(to_float(clips), INPUT_SIZE, self.resize_how)  # [B, 3, T, 224, 224]
             if isinstance(self.network, InceptionI3d):
                 pooled, logits = self.network.taps(x)
                 return logits if self.tap == "logits" else pooled
-            features: Tensor = self.network(x, rescale=False, resize=False, return_features=True)
-        if features.shape != (len(clips), self.dim):
-            raise ValueError(
-                f"the TorchScript file gave {list(features.shape)}, expected {[len(clips), self.dim]}"
-            )
-        return features
+            return run_script(self.network, self.path, [len(clips), self.dim], x, **_OPTIONS)
 
     def train(self, mode: bool = True) -> "I3DExtractor":
         """Stay in eval mode: dropout would randomise the features."""
         return super().train(False)
 
 
-def check_batch(clips: Tensor, min_frames: int) -> None:
-    """Raise ValueError unless ``clips`` is uint8 ``[B, T, H, W, 3]`` with enough frames."""
-    check_clips(clips)
+def check_batch(clips: TensorLike, min_frames: int) -> Tensor:
+    """The clips as a tensor.
+
+    Raises:
+        ValueError: unless they are uint8 ``[B, T, H, W, 3]`` with enough frames.
+    """
+    clips = check_clips(clips)
     if clips.ndim != 5:
         raise ValueError(f"clips must be uint8 [B, T, H, W, 3], got {list(clips.shape)}")
     if clips.shape[1] < min_frames:
         raise ValueError(f"clips have {clips.shape[1]} frames; the network needs at least {min_frames}")
+    return clips

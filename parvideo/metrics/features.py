@@ -1,18 +1,20 @@
 """Features on disk: shards that an interrupted evaluation goes on from, and cached reference statistics."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parvideo.files import atomic_path, read_json, write_json
+from parvideo.arrays import read_npz
+from parvideo.files import AnyPath, atomic_path, read_json, write_json
 from parvideo.metrics.statistics import Ids
 
 _FORMAT = "parvideo-features-1"
+_ARRAYS = ("features", "ids", "groups", "labels")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class FeatureSet:
     labels: Ids
 
     def __post_init__(self) -> None:
+        if self.features.ndim != 2 or self.features.dtype.kind != "f":
+            raise ValueError(
+                f"features must be floating point [N, d], got {self.features.dtype} {list(self.features.shape)}"
+            )
         for name in ("ids", "groups", "labels"):
             array = getattr(self, name)
             if array.shape != self.features.shape[:1] or array.dtype != np.int64:
@@ -60,11 +66,13 @@ class FeatureStore:
         ValueError: if the folder holds features of another header.
     """
 
-    def __init__(self, folder: Path, header: Mapping[str, str]) -> None:
-        self.folder = folder
+    def __init__(self, folder: AnyPath, header: Mapping[str, str]) -> None:
+        self.folder = folder = Path(folder)
         path = folder / "header.json"
         if path.exists():
             found = read_json(path)
+            if not isinstance(found, dict):
+                raise ValueError(f"{path} is no header of features; give another --out, or delete its folder")
             different = sorted(k for k in {*found, *header} if found.get(k) != header.get(k))
             if different:
                 raise ValueError(
@@ -75,11 +83,12 @@ class FeatureStore:
             write_json(path, dict(header))
 
     def done(self) -> Ids:
-        """Ids of the clips whose features are here, sorted."""
-        parts = []
-        for path in self._shards():
-            with np.load(path, allow_pickle=False) as shard:
-                parts.append(shard["ids"])
+        """Ids of the clips whose features are here, sorted.
+
+        Raises:
+            ValueError: if a shard is damaged, naming it.
+        """
+        parts = [read_npz(path, ["ids"])["ids"] for path in self._shards()]
         return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
     def append(self, part: FeatureSet) -> None:
@@ -95,13 +104,13 @@ class FeatureStore:
         Raises:
             ValueError: if there are none, or shards differ in width.
         """
-        parts = []
-        for path in self._shards():
-            with np.load(path, allow_pickle=False) as shard:
-                parts.append(tuple(shard[name] for name in ("features", "ids", "groups", "labels")))
+        parts = [tuple(read_npz(path, _ARRAYS)[name] for name in _ARRAYS) for path in self._shards()]
         if not parts:
             raise ValueError(f"{self.folder} holds no features")
-        features, ids, groups, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+        try:
+            features, ids, groups, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+        except ValueError as error:
+            raise ValueError(f"the features in {self.folder} do not fit together: {error}") from error
         _, first = np.unique(ids, return_index=True)
         return FeatureSet(features[first], ids[first], groups[first], labels[first])
 
@@ -109,59 +118,80 @@ class FeatureStore:
         return sorted(self.folder.glob("shard-*.npz"))
 
 
-def save_reference(path: Path, reference: FeatureSet, header: Mapping[str, str]) -> None:
+def save_reference(path: AnyPath, repeats: Sequence[tuple[FeatureSet, Mapping[str, str]]]) -> None:
     """Write reference features as ``.npz`` (no pickle) with what they belong to.
 
     Args:
         path: ends in ``.npz``.
-        reference: features of the real clips.
-        header: hashes of protocol, extractor and data set.
+        repeats: for each repetition of the protocol, which has a choice of clips of its own, the features of
+            the real clips, and the hashes of protocol, extractor and data set.
 
     Raises:
-        ValueError: if the path does not end in ``.npz``.
+        ValueError: if the path does not end in ``.npz``, or there is no repetition.
     """
+    path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"{path} must end in .npz")
-    text = json.dumps({"format": _FORMAT, **header}, sort_keys=True)
+    if not repeats:
+        raise ValueError("repeats is empty; a reference holds at least one set of features")
+    headers = [dict(header) for _, header in repeats]
+    text = json.dumps({"format": _FORMAT, **headers[0], "further_repeats": headers[1:]}, sort_keys=True)
+    arrays: dict[str, NDArray[Any]] = {"header": np.frombuffer(text.encode(), np.uint8)}
+    for repeat, (reference, _) in enumerate(repeats):
+        for name in _ARRAYS:
+            arrays[_array_name(name, repeat)] = getattr(reference, name)
     with atomic_path(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            header=np.frombuffer(text.encode(), np.uint8),
-            features=reference.features,
-            ids=reference.ids,
-            groups=reference.groups,
-            labels=reference.labels,
-        )
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
-def load_reference(path: Path, expected: Mapping[str, str]) -> tuple[FeatureSet, dict[str, str]]:
+def load_reference(
+    path: AnyPath, expected: Mapping[str, str], repeat: int = 0
+) -> tuple[FeatureSet, dict[str, str]]:
     """Read what `save_reference` wrote, for use with the very same hashes.
 
     Args:
         path: the file.
-        expected: hashes the file must carry; it may carry more.
+        expected: hashes the file must carry for this repetition; it may carry more.
+        repeat: number of the repetition.
 
     Returns:
-        The features, and the whole header.
+        The features, and the repetition's whole header.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no such file, or a hash differs.
+        OSError: if there is no such file (see `parvideo.files.check_file`).
+        ValueError: if it is no such file, has no such repetition, or a hash differs.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            header = json.loads(file["header"].tobytes().decode())
-            reference = FeatureSet(*(file[name] for name in ("features", "ids", "groups", "labels")))
-    except FileNotFoundError:
-        raise
-    except (OSError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} holds no reference statistics: {error}") from error
-    if header.pop("format", None) != _FORMAT:
-        raise ValueError(f"{path} holds no reference statistics of format {_FORMAT}")
+    path = Path(path)
+    header = _read_header(path)
+    headers = [header, *header.pop("further_repeats", [])]
+    if repeat >= len(headers):
+        raise ValueError(
+            f"{path} holds {len(headers)} repeats, and repeat number {repeat + 1} is wanted; make it anew with "
+            "`parvideo fvd-stats`, with the protocol and --repeats of the evaluation"
+        )
+    header = headers[repeat]
     for name, value in expected.items():
         if header.get(name) != value:
             raise ValueError(
                 f"{path} was made with another {name} ({header.get(name)}, here {value}); "
                 "make it anew with `parvideo fvd-stats`"
             )
-    return reference, header
+    found = read_npz(path, [_array_name(name, repeat) for name in _ARRAYS])
+    try:
+        return FeatureSet(*found.values()), header
+    except ValueError as error:
+        raise ValueError(f"{path} holds no reference statistics: {error}") from error
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
+        header = json.loads(read_npz(path, ["header"])["header"].tobytes().decode())
+    except ValueError as error:  # of JSON and UTF-8 as well
+        raise ValueError(f"{path} holds no reference statistics: {error}") from error
+    if not isinstance(header, dict) or header.pop("format", None) != _FORMAT:
+        raise ValueError(f"{path} holds no reference statistics of format {_FORMAT}")
+    return header
+
+
+def _array_name(name: str, repeat: int) -> str:
+    return f"{name}-{repeat}" if repeat else name

@@ -6,12 +6,15 @@ Published code disagrees in three choices, all explicit here in `FrechetFormula`
 by N or N - 1, the precision, and how the trace of the matrix square root is found.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
+
+from parvideo.clips import TensorLike, as_array
 
 Array = NDArray[np.float64]
 SquareRoot = Literal["exact", "svd", "sqrtm"]
@@ -68,12 +71,15 @@ class Moments:
     ddof: int
 
 
-def check_features(features: Array, name: str) -> Array:
+def check_features(features: TensorLike, name: str) -> Array:
     """Return ``features [N, d]`` as float64.
 
     Raises:
-        ValueError: if they are not two-dimensional, fewer than two, or not all finite.
+        ValueError: if they are not two-dimensional, fewer than two, not numbers, or not all finite.
     """
+    features = as_array(features, f"{name} features")
+    if features.dtype.kind not in "fiu":
+        raise ValueError(f"{name} features are {features.dtype}; they must be real numbers")
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"{name} features must be [N, d] with N >= 2, got {list(features.shape)}")
     features = np.asarray(features, dtype=np.float64)
@@ -83,7 +89,7 @@ def check_features(features: Array, name: str) -> Array:
     return features
 
 
-def moments(features: Array, ddof: int = 1) -> Moments:
+def moments(features: TensorLike, ddof: int = 1) -> Moments:
     """Mean and covariance of features ``[N, d]`` in float64."""
     features = check_features(features, "the")
     mean = features.mean(axis=0)
@@ -91,7 +97,9 @@ def moments(features: Array, ddof: int = 1) -> Moments:
     return Moments(mean, centred.T @ centred / (len(features) - ddof), len(features), ddof)
 
 
-def frechet_distance(real: Array, fake: Array, formula: FrechetFormula | None = None) -> FrechetDistance:
+def frechet_distance(
+    real: TensorLike, fake: TensorLike, formula: FrechetFormula | None = None
+) -> FrechetDistance:
     """Fréchet distance between features ``real [N, d]`` and ``fake [M, d]``.
 
     Args:
@@ -133,19 +141,19 @@ def frechet_from_moments(
     mean_term = float(((real.mean - fake.mean) ** 2).sum())
     s_r, s_f = real.covariance, fake.covariance
     if formula.square_root == "exact":
-        cross = float(np.linalg.svd(_symmetric_root(s_r) @ _symmetric_root(s_f), compute_uv=False).sum())
+        cross = _trace_by_symmetric_roots(s_r, s_f)
     elif formula.square_root == "svd":
         dtype = np.dtype(formula.precision)
         s_r, s_f = s_r.astype(dtype), s_f.astype(dtype)
         root = _svd_root(s_r)
         cross = float(np.trace(_svd_root(root @ s_f @ root)))
     else:
-        cross = float(np.real(np.trace(scipy.linalg.sqrtm(s_r @ s_f))))
+        cross = _trace_of_sqrtm(s_r, s_f)
     covariance_term = float(np.trace(s_r) + np.trace(s_f)) - 2 * cross
     return FrechetDistance(mean_term + covariance_term, mean_term, covariance_term)
 
 
-def covariance_rank(features: Array) -> int:
+def covariance_rank(features: TensorLike) -> int:
     """Numerical rank of the covariance of features ``[N, d]``: at most min(N - 1, d)."""
     features = check_features(features, "the")
     return int(np.linalg.matrix_rank(_triangular_root(features, ddof=0)))
@@ -165,6 +173,22 @@ def _symmetric_root(matrix: Array) -> Array:
     values, vectors = np.linalg.eigh(matrix)
     root: Array = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     return root
+
+
+def _trace_of_sqrtm(real: Array, fake: Array) -> float:
+    """Tr (S_1 S_2)^(1/2) by scipy's matrix square root, as the published code has it.
+
+    Scipy finds none of some matrices far from full rank, such as those of clips all alike; there the trace
+    comes from the symmetric roots, which every covariance has, and is what scipy's would be.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is looked at here
+        trace = float(np.real(np.trace(scipy.linalg.sqrtm(real @ fake))))
+    return trace if np.isfinite(trace) else _trace_by_symmetric_roots(real, fake)
+
+
+def _trace_by_symmetric_roots(real: Array, fake: Array) -> float:
+    return float(np.linalg.svd(_symmetric_root(real) @ _symmetric_root(fake), compute_uv=False).sum())
 
 
 def _svd_root(matrix: Array) -> Array:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from parvideo.clips import TensorLike, as_array, as_tensor
 from parvideo.metrics.frechet import Array, FrechetFormula, covariance_rank, frechet_distance
 from parvideo.metrics.kernel import kernel_distance
 from parvideo.metrics.statistics import (
@@ -28,8 +29,11 @@ from parvideo.metrics.statistics import (
 
 
 def id_keys(ids: Sequence[str]) -> Tensor:
-    """Stable int64 keys ``[B]`` of textual sample ids: the first 63 bits of their SHA-256."""
-    digests = (hashlib.sha256(text.encode()).digest()[:8] for text in ids)
+    """Stable int64 keys ``[B]`` of textual sample ids: the first 63 bits of their SHA-256.
+
+    Names of files that are no text stand for their bytes.
+    """
+    digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8] for text in ids)
     return torch.tensor([int.from_bytes(digest) >> 1 for digest in digests], dtype=torch.int64)
 
 
@@ -113,7 +117,9 @@ class FrechetVideoDistance(Metric):
             for name in ("features", "ids", "groups"):
                 self.add_state(f"{side}_{name}", default=[], dist_reduce_fx="cat")
 
-    def update(self, features: Tensor, real: bool, sample_id: Tensor, group: Tensor | None = None) -> None:
+    def update(
+        self, features: TensorLike, real: bool, sample_id: TensorLike, group: TensorLike | None = None
+    ) -> None:
         """Add features of some clips.
 
         Args:
@@ -126,7 +132,8 @@ class FrechetVideoDistance(Metric):
         Raises:
             ValueError: for another shape or dtype, or features that are not finite.
         """
-        group = sample_id if group is None else group
+        features, sample_id = as_tensor(features, "features"), as_tensor(sample_id, "sample_id")
+        group = sample_id if group is None else as_tensor(group, "group")
         if features.ndim != 2 or features.shape[1] != self.dim:
             raise ValueError(f"features must be [B, {self.dim}], got {list(features.shape)}")
         if features.dtype not in (torch.float32, torch.float64):
@@ -209,10 +216,10 @@ class FrechetVideoDistance(Metric):
 
 
 def describe(
-    real: Array,
-    fake: Array,
-    real_groups: Ids,
-    fake_groups: Ids,
+    real: TensorLike,
+    fake: TensorLike,
+    real_groups: TensorLike,
+    fake_groups: TensorLike,
     formula: FrechetFormula | None = None,
     groups: int = 20,
     dropped: int = 0,
@@ -231,6 +238,8 @@ def describe(
     Raises:
         ValueError: as `frechet_distance`.
     """
+    real, fake = as_array(real, "real features"), as_array(fake, "fake features")
+    real_groups, fake_groups = as_array(real_groups, "real_groups"), as_array(fake_groups, "fake_groups")
     distance = frechet_distance(real, fake, formula)
     warnings = []
     dim = real.shape[1]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.special
 
-from parvideo.metrics.frechet import Array, check_features
+from parvideo.clips import TensorLike
+from parvideo.metrics.frechet import check_features
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class InceptionScore:
     parts: int
 
 
-def inception_score(logits: Array, parts: int = 10, seed: int = 0) -> InceptionScore:
+def inception_score(logits: TensorLike, parts: int = 10, seed: int = 0) -> InceptionScore:
     """Inception Score of class logits ``[N, C]`` of generated clips, before softmax.
 
     Args:

@@ -4,12 +4,13 @@ k(x, y) = (x.y / d + 1)^3, unbiased (Binkowski et al., arXiv 1801.01401, section
 that falls with N, and may be slightly negative when the two sets agree.
 """
 
+from parvideo.clips import TensorLike
 from parvideo.metrics.frechet import Array, check_features
 
 _BLOCK = 2048
 
 
-def kernel_distance(real: Array, fake: Array, degree: int = 3, coef: float = 1.0) -> float:
+def kernel_distance(real: TensorLike, fake: TensorLike, degree: int = 3, coef: float = 1.0) -> float:
     """Unbiased squared MMD between features ``real [N, d]`` and ``fake [M, d]``.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from parvideo.files import read_json, write_json
+from parvideo.files import AnyPath, read_json, write_json, write_text
 from parvideo.metrics.features import FeatureSet
 from parvideo.metrics.fvd import FrechetResult, describe
 from parvideo.metrics.inception_score import inception_score
@@ -102,13 +102,13 @@ def make_report(
     }
 
 
-def write_report(path: Path, report: dict[str, Any]) -> None:
+def write_report(path: AnyPath, report: dict[str, Any]) -> None:
     """Write the report as JSON and, beside it with the suffix ``.txt``, as a table."""
     write_json(path, report)
-    path.with_suffix(".txt").write_text(render(report))
+    write_text(Path(path).with_suffix(".txt"), render(report))
 
 
-def read_report(path: Path) -> dict[str, Any]:
+def read_report(path: AnyPath) -> dict[str, Any]:
     """Read what `write_report` wrote.
 
     Raises:

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from parvideo.clips import to_float
-from parvideo.files import read_json, sha256_file, sha256_json
+from parvideo.clips import TensorLike, to_float
+from parvideo.files import AnyPath, read_json, sha256_file, sha256_json
 from parvideo.metrics.extractors import check_batch
 from parvideo.metrics.resize import resize
-from parvideo.metrics.weights import weights_kind
+from parvideo.metrics.weights import load_script, run_script
 
 KIND = "parvideo-scripted-features"
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -36,19 +36,18 @@ class ScriptedExtractor(nn.Module):
         folder: with the two files. TorchScript is a program: open only what you trust.
 
     Raises:
-        FileNotFoundError: if a file is missing.
+        OSError: if a file is missing (see `parvideo.files.check_file`).
         ValueError: if the configuration does not fit, or the network is not TorchScript.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: AnyPath) -> None:
         super().__init__()
-        config = _read_config(folder / "config.json")
-        path = folder / "network.pt"
-        if weights_kind(path) != "torchscript":
-            raise ValueError(f"{path} is no TorchScript file")
+        config = _read_config(Path(folder) / "config.json")
+        self.path = path = Path(folder) / "network.pt"
+        self.network = load_script(path)
         self.name: str = config["name"]
         self.dim: int = config["dim"]
         self.min_frames: int = config["min_frames"]
@@ -60,25 +59,22 @@ class ScriptedExtractor(nn.Module):
             f"The features come from {self.name}, not from the Kinetics-400 I3D: this is not comparable with "
             "published FVD, only with numbers of the same network and protocol."
         )
-        self.network = torch.jit.load(path, map_location="cpu").eval()
         shape = (1, 3, 1, 1, 1)
         self.register_buffer("mean", torch.tensor(config["mean"]).reshape(shape), persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).reshape(shape), persistent=False)
 
-    def __call__(self, clips: Tensor) -> Tensor:
+    def __call__(self, clips: TensorLike) -> Tensor:
         """Features float32 ``[B, dim]`` of uint8 clips ``[B, T, H, W, 3]``, resized antialiased.
 
         Raises:
             ValueError: if the clips are not uint8 ``[B, T, H, W, 3]`` or too short, or the network gives
                 another shape than its configuration says.
         """
-        check_batch(clips, self.min_frames)
+        clips = check_batch(clips, self.min_frames)
         with torch.inference_mode():
             pixels = (resize(to_float(clips), self.size, "antialiased") + 1) / 2
-            features: Tensor = self.network((pixels - self.mean) / self.std)
-        if features.shape != (len(clips), self.dim):
-            raise ValueError(f"{self.name} gave {list(features.shape)}, expected {[len(clips), self.dim]}")
-        return features.float()
+            inputs = (pixels - self.mean) / self.std
+            return run_script(self.network, self.path, [len(clips), self.dim], inputs)
 
     def train(self, mode: bool = True) -> "ScriptedExtractor":
         """Stay in eval mode."""
@@ -93,9 +89,12 @@ def _read_config(path: Path) -> dict[str, Any]:
         missing, unknown = sorted(_FIELDS.keys() - config.keys()), sorted(config.keys() - _FIELDS.keys())
         raise ValueError(f"{path} lacks {missing} and has the unknown {unknown}")
     for name, kind in _FIELDS.items():
-        if not isinstance(config[name], kind):
-            raise ValueError(f"{path}: {name} is {config[name]!r}; it must be of type {kind}")
+        value = config[name]
+        if not isinstance(value, kind):
+            raise ValueError(f"{path}: {name} is {value!r}; it must be of type {kind}")
+        if kind is int and config[name] < 1:
+            raise ValueError(f"{path}: {name} is {value!r}; it must be 1 or more")
     for name in ("mean", "std"):
-        if len(config[name]) != 3:
+        if len(config[name]) != 3 or not all(isinstance(value, int | float) for value in config[name]):
             raise ValueError(f"{path}: {name} is {config[name]}; it must have three numbers")
     return config
