@@ -147,7 +147,7 @@ def evaluate(
             say_listing(real, listed, source.dataset)
         header = {"protocol": chosen.hash, "extractor": fingerprint, "dataset": source.manifest}
         if reference is not None:
-            real_set, _ = load_reference(reference, header)
+            real_set, _ = load_reference(reference, header, repeat)
         else:
             store = FeatureStore(folder / f"real-{repeat}", header)
             extract_features(source, store, extractor, fabric, chosen.frames, chosen.size, batch_size, "real")

@@ -21,6 +21,7 @@ def fvd_stats(
     real_count: int | None = None,
     fake_count: int | None = None,
     label_policy: Literal["copy-real", "uniform"] | None = None,
+    repeats: int | None = None,
     batch_size: int = 16,
     workers: int = 2,
     devices: int = 1,
@@ -29,7 +30,8 @@ def fvd_stats(
     """Compute the features of the real clips once, for `parvideo evaluate --reference`.
 
     The file carries the hashes of protocol, feature network and data set; `evaluate` refuses it where one of
-    them differs, so give the same protocol options to both. Goes on where it was interrupted.
+    them differs, so give the same protocol options to both. A protocol of several repeats chooses
+    other clips for each, and the file holds them all. Goes on where it was interrupted.
 
     Args:
         real: folder of real videos (UCF-101 or class folders).
@@ -48,6 +50,7 @@ def fvd_stats(
         real_count: real clips; 0 for all there are.
         fake_count: generated clips of the evaluations to come.
         label_policy: of the evaluations to come.
+        repeats: of the evaluations to come.
         batch_size: clips at a time.
         workers: processes that read videos.
         devices: how many devices.
@@ -55,6 +58,7 @@ def fvd_stats(
     """
     from parvideo.commands.evaluate import choose_extractor, choose_protocol
     from parvideo.datasets import load_videos
+    from parvideo.files import check_target
     from parvideo.metrics.features import FeatureStore, save_reference
     from parvideo.training.clip_sources import RealClips
     from parvideo.training.data import say_listing
@@ -74,17 +78,23 @@ def fvd_stats(
         real_count=real_count,
         fake_count=fake_count,
         label_policy=label_policy,
-        repeats=1,
+        repeats=repeats,
     )
+    check_target(out)
     extractor = choose_extractor(i3d, features, chosen)
     fabric = launch(accelerator, devices)
     place(extractor, fabric)
-    listed = load_videos(real, chosen.split, split_index, annotations)
-    source = RealClips(listed, chosen, workers=workers)
-    say_listing(real, listed, source.dataset)
-    header = {"protocol": chosen.hash, "extractor": extractor.fingerprint, "dataset": source.manifest}
-    store = FeatureStore(out.with_suffix("") / "shards", header)
-    extract_features(source, store, extractor, fabric, chosen.frames, chosen.size, batch_size, "real")
+    listed, fingerprint = load_videos(real, chosen.split, split_index, annotations), extractor.fingerprint
+    stores = []
+    for repeat in range(chosen.repeats):
+        source = RealClips(listed, chosen, repeat, workers)
+        if repeat == 0:
+            say_listing(real, listed, source.dataset)
+        header = {"protocol": chosen.hash, "extractor": fingerprint, "dataset": source.manifest}
+        store = FeatureStore(out.with_suffix("") / (f"shards-{repeat}" if repeat else "shards"), header)
+        extract_features(source, store, extractor, fabric, chosen.frames, chosen.size, batch_size, "real")
+        stores.append((store, header))
     if fabric.global_rank == 0:
-        save_reference(out, store.load(), header)
-        print(f"{len(source.ids)} real clips of protocol {chosen.name} ({chosen.hash[:12]}) in {out}")
+        save_reference(out, [(store.load(), header) for store, header in stores])
+        times = f", chosen {chosen.repeats} times," if chosen.repeats > 1 else ""
+        print(f"{len(source.ids)} real clips{times} of protocol {chosen.name} ({chosen.hash[:12]}) in {out}")

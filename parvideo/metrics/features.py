@@ -35,9 +35,8 @@ class FeatureSet:
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or self.features.dtype.kind != "f":
-            raise ValueError(
-                f"features must be floating point [N, d], got {self.features.dtype} {list(self.features.shape)}"
-            )
+            found = f"{self.features.dtype} {list(self.features.shape)}"
+            raise ValueError(f"features must be floating point [N, d], got {found}")
         for name in ("ids", "groups", "labels"):
             array = getattr(self, name)
             if array.shape != self.features.shape[:1] or array.dtype != np.int64:
@@ -166,8 +165,8 @@ def load_reference(
     headers = [header, *header.pop("further_repeats", [])]
     if repeat >= len(headers):
         raise ValueError(
-            f"{path} holds {len(headers)} repeats, and repeat number {repeat + 1} is wanted; make it anew with "
-            "`parvideo fvd-stats`, with the protocol and --repeats of the evaluation"
+            f"{path} holds {len(headers)} repeats, and repeat number {repeat + 1} is wanted; make it anew "
+            "with `parvideo fvd-stats`, with the protocol and --repeats of the evaluation"
         )
     header = headers[repeat]
     for name, value in expected.items():

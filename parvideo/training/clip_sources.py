@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from parvideo.arrays import read_npy, read_npz
 from parvideo.clips import to_float, to_uint8
 from parvideo.datasets import ClipDataset, Policy, VideoInfo, VideoList, probe, read_frames
 from parvideo.datasets.folders import is_video
@@ -197,16 +198,14 @@ class SavedClips(ClipSource):
     def _list(self, path: Path) -> None:
         indices: Sequence[int]
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                if "clips" not in file:
-                    raise ValueError(f"{path} has no array `clips`; it has {', '.join(file) or 'nothing'}")
-                count = len(file["clips"])
-                indices = file["indices"].tolist() if "indices" in file else self._next(count)
-                labels = file["labels"].tolist() if "labels" in file else [-1] * count
+            file = read_npz(path, ["clips"], ["indices", "labels"])
+            count = len(_check_array(path, file["clips"]))
+            indices = file["indices"].tolist() if "indices" in file else self._next(count)
+            labels = file["labels"].tolist() if "labels" in file else [-1] * count
             if not len(indices) == len(labels) == count:
                 raise ValueError(f"{path} has {count} clips, {len(indices)} indices and {len(labels)} labels")
         else:
-            count = len(np.load(path, mmap_mode="r", allow_pickle=False)) if path.suffix == ".npy" else 1
+            count = len(_check_array(path, read_npy(path, mapped=True))) if path.suffix == ".npy" else 1
             indices, labels = self._next(count), [-1] * count
         for row, (index, label) in enumerate(zip(indices, labels, strict=True)):
             if index in self._places:
@@ -317,17 +316,21 @@ def _common_size(infos: dict[str, VideoInfo]) -> tuple[int, int]:
 
 
 def _read_array(path: Path) -> np.ndarray[typing.Any, np.dtype[np.uint8]]:
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as file:
-            array = file["clips"]
-    elif path.suffix == ".npy":
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    else:
-        array = read_frames(path, range(probe(path).frames)).numpy()[None]
+    if path.suffix not in (".npz", ".npy"):
+        return read_frames(path, range(probe(path).frames)).numpy()[None]
+    found = read_npz(path, ["clips"])["clips"] if path.suffix == ".npz" else read_npy(path, mapped=True)
+    array = _check_array(path, found)
+    # All black is what a collapsed generator makes, and gets its number.
+    if array.size and array.max() == 1:
+        raise ValueError(f"{path} holds no pixel above 1: it looks like [0, 1] floats cast to uint8")
+    return array
+
+
+def _check_array(
+    path: Path, array: np.ndarray[typing.Any, np.dtype[typing.Any]]
+) -> np.ndarray[typing.Any, np.dtype[np.uint8]]:
     if array.dtype != np.uint8 or array.ndim != 5 or array.shape[-1] != 3:
         raise ValueError(
             f"{path} holds {array.dtype} {list(array.shape)}; clips are uint8 [B, T, H, W, 3] in 0..255"
         )
-    if array.max() <= 1:
-        raise ValueError(f"{path} holds no pixel above 1: it looks like [0, 1] floats cast to uint8")
     return array

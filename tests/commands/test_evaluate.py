@@ -1,6 +1,7 @@
 """`parvideo evaluate`, `fvd-stats` and `compare-reports` on the toy set, from files to the report."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,54 @@ def test_cached_reference_gives_the_same_and_is_refused_elsewhere(folder: Path, 
     assert cached["fvd"] == pytest.approx(run(folder, tmp_path / "s.json")["fvd"], rel=1e-6)
     with pytest.raises(ValueError, match="another protocol"):
         run(folder, tmp_path / "t.json", reference=tmp_path / "ref.npz", stride=1)
+
+
+def test_a_reference_serves_a_protocol_of_several_repeats(folder: Path, tmp_path: Path) -> None:
+    several = {"repeats": 2, "clip_policy": "random", "label_policy": "uniform"}
+    fvd_stats(folder / "toy", tmp_path / "ref.npz", features=folder / "net", **SMALL, **several)
+    options = {"model": folder / "model", "fake_count": 6, **several}
+    cached = run(folder, tmp_path / "r.json", reference=tmp_path / "ref.npz", **options)
+    plain = run(folder, tmp_path / "s.json", **options)
+    assert [row["fvd"] for row in cached["repeats"]] == pytest.approx(
+        [row["fvd"] for row in plain["repeats"]], rel=1e-6
+    )
+    assert len({row["fvd"] for row in cached["repeats"]}) == 2
+    # Saved clips are one repeat; the file serves them too.
+    assert run(folder, tmp_path / "t.json", reference=tmp_path / "ref.npz", **several)["fvd"] > 0
+
+
+@pytest.mark.parametrize("protocol", ["magvit-10k", "videogpt-256"])
+def test_the_statistics_of_a_protocol_have_its_repeats(folder: Path, tmp_path: Path, protocol: str) -> None:
+    small = {"split": "train", "frames": 9, "size": 32, "real_count": 4, "fake_count": 6}
+    counts = {"features": folder / "net", "protocol": protocol, "workers": 0, **small}
+    fvd_stats(folder / "toy", tmp_path / "ref.npz", **counts)
+    report = evaluate(
+        folder / "toy",
+        tmp_path / "r.json",
+        clips=folder / "clips",
+        reference=tmp_path / "ref.npz",
+        **counts,
+    )
+    assert report["protocol"]["repeats"] == 4
+
+
+@pytest.mark.parametrize("level", [0, 7, 255])
+def test_clips_of_one_colour_get_a_number(folder: Path, tmp_path: Path, level: int) -> None:
+    (tmp_path / "clips").mkdir()
+    np.save(tmp_path / "clips/a.npy", np.full((6, 9, 32, 32, 3), level, np.uint8))
+    report = run(folder, tmp_path / "r.json", clips=tmp_path / "clips")
+    assert math.isfinite(report["fvd"])
+    assert report["fvd"] > 0
+    assert report["repeats"][0]["fake_rank"] <= 1
+    assert report == json.loads((tmp_path / "r.json").read_text())
+
+
+def test_floats_cast_to_bytes_are_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    clips = np.random.default_rng(0).random((6, 9, 32, 32, 3)) * 1.01
+    np.savez(tmp_path / "clips/a.npz", clips=clips.astype(np.uint8))
+    with pytest.raises(ValueError, match=r"looks like \[0, 1\] floats"):
+        run(folder, tmp_path / "r.json", clips=tmp_path / "clips")
 
 
 @pytest.mark.parametrize("how", [{"source_resize": "tf1"}, {"quantization": "truncate"}])

@@ -1,5 +1,6 @@
 """Feature stores go on where they were, mix nothing, and references are used only where they belong."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def test_another_header_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_reference_round_trip_without_pickle(tmp_path: Path) -> None:
     path = tmp_path / "ref.npz"
-    save_reference(path, some([1, 2, 9]), HEADER)
+    save_reference(path, [(some([1, 2, 9]), HEADER)])
     found, header = load_reference(path, HEADER)
     assert equal(found, some([1, 2, 9]))
     assert header == HEADER
@@ -56,16 +57,38 @@ def test_reference_round_trip_without_pickle(tmp_path: Path) -> None:
         assert all(file[name].dtype != object for name in file)
 
 
+def test_each_repeat_has_features_and_a_data_set_of_its_own(tmp_path: Path) -> None:
+    headers = [HEADER, {**HEADER, "dataset": "d again"}]
+    sets = [some([1, 2, 9]), some([4, 5])]
+    save_reference(str(tmp_path / "ref.npz"), list(zip(sets, headers, strict=True)))
+    for repeat in range(2):
+        found, header = load_reference(str(tmp_path / "ref.npz"), headers[repeat], repeat)
+        assert equal(found, sets[repeat])
+        assert header == headers[repeat]
+    with pytest.raises(ValueError, match="another dataset"):
+        load_reference(tmp_path / "ref.npz", headers[0], 1)
+    with pytest.raises(ValueError, match="holds 2 repeats, and repeat number 3 is wanted"):
+        load_reference(tmp_path / "ref.npz", HEADER, 2)
+
+
+def test_a_reference_of_one_repeat_written_before_there_were_several_loads(tmp_path: Path) -> None:
+    text = json.dumps({"format": "parvideo-features-1", **HEADER})
+    one = some([1, 2])
+    arrays = {name: getattr(one, name) for name in ("features", "ids", "groups", "labels")}
+    np.savez(tmp_path / "ref.npz", header=np.frombuffer(text.encode(), np.uint8), **arrays)
+    assert equal(load_reference(tmp_path / "ref.npz", HEADER)[0], one)
+
+
 @pytest.mark.parametrize("name", HEADER)
 def test_mismatched_reference_is_refused(tmp_path: Path, name: str) -> None:
-    save_reference(tmp_path / "ref.npz", some([1, 2]), HEADER)
+    save_reference(tmp_path / "ref.npz", [(some([1, 2]), HEADER)])
     with pytest.raises(ValueError, match=f"another {name}"):
         load_reference(tmp_path / "ref.npz", {**HEADER, name: "x"})
 
 
 def test_damaged_references_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "ref.npz"
-    save_reference(path, some([1, 2]), HEADER)
+    save_reference(path, [(some([1, 2]), HEADER)])
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match="no reference statistics"):
         load_reference(path, HEADER)
@@ -78,7 +101,17 @@ def test_damaged_references_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_reference(tmp_path / "absent.npz", HEADER)
     with pytest.raises(ValueError, match=r"\.npz"):
-        save_reference(tmp_path / "ref.bin", some([1]), HEADER)
+        save_reference(tmp_path / "ref.bin", [(some([1]), HEADER)])
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path / "s", HEADER)
+    store.append(some([1, 2]))
+    (shard,) = (tmp_path / "s").glob("shard-*")
+    shard.write_bytes(shard.read_bytes()[:300])
+    for read in (store.done, store.load):
+        with pytest.raises(ValueError, match=shard.name):
+            read()
 
 
 def test_refuses_columns_that_do_not_fit() -> None:
