@@ -147,7 +147,7 @@ def load_videos(
             "folders have one split; give the folder of the lists as `annotations`"
         )
     else:
-        videos = _loadclass_folders(root, split)
+        videos = _load_class_folders(root, split)
     videos.notes.extend(notes)
     _check_unique(videos.records)
     return videos
@@ -209,26 +209,21 @@ def _load_ucf101(root: Path, split: Split, split_index: int, lists: Path, allow_
     return VideoList(records, class_names, "ucf101", split, split_index, lists, checksums, left_out)
 
 
-def _loadclass_folders(root: Path, split: Split) -> VideoList:
+def _load_class_folders(root: Path, split: Split) -> VideoList:
     left_out: LeftOut = {}
     parts = _parts(root, left_out)
     class_names = sorted(
         {folder.path.name for folders in parts.values() for folder in folders if folder.media}
     )
-    deeper: list[Path] = []
+    deeper = [path for folders in parts.values() for folder in folders for path in folder.deeper]
     for part, folders in parts.items():
         for folder in folders:
-            deeper += folder.deeper
-            if (
-                not folder.media
-                and folder.path.name not in class_names
-                and not folder.documents
-                and class_names
-            ):
+            known = folder.path.name in class_names
+            if class_names and not known and not folder.documents:
                 raise ValueError(_no_videos(root, folder))
             if not folder.media and not folder.deeper:
                 add(left_out, root, NO_CLASS, [folder.path])
-            if split == "all" or part in ("", split):
+            elif split == "all" or part in ("", split):
                 for reason, paths in folder.left_out.items():
                     add(left_out, root, reason, paths)
     if not class_names:
