@@ -52,7 +52,7 @@ def data(
     if cache is not None:
         from parvideo.datasets import build_cache, load_videos
 
-        videos = load_videos(root, "all", annotations=annotations)
+        videos = load_videos(root, "all", annotations=found.annotations, recorded=False)
         lacking = build_cache(cache, videos, size, workers, show_progress=True)
         print(f"cache: {cache} holds {len(videos) - len(lacking)} videos at {size}x{size}")
     if found.problems:
@@ -80,5 +80,8 @@ def summary(found: "ucf101.Verification") -> str:
             f"readable: {len(infos)}; {', '.join(sizes[:4])} pixels; {', '.join(rates[:4])} frames a second; "
             f"{lengths[0]} to {lengths[-1]} frames; {gigabytes:.2f} GB"
         )
+    lines += [
+        f"left out: {len(names)} {reason}, such as {names[0]}" for reason, names in found.left_out.items()
+    ]
     lines += [f"  too short: {name} {reason}" for name, reason in list(found.too_short.items())[:5]]
     return "\n".join(lines)

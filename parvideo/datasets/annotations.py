@@ -65,14 +65,14 @@ def read_split_list(path: Path, class_names: list[str]) -> list[str]:
     return list(paths)
 
 
-def find_annotations(root: Path, notes: list[str] | None = None) -> Path | None:
-    """UCF-101's folder of lists: where ``root`` was checked with, in ``root``, or beside it.
+def find_annotations(root: Path, notes: list[str] | None = None, recorded: bool = True) -> Path | None:
+    """UCF-101's folder of lists: what ``root`` was checked with (if ``recorded``), in ``root``, or beside it.
 
     Lists beside it count if they name every class folder in ``root``; ``notes`` is told of others.
     """
-    recorded = _recorded_lists(root)
-    if recorded is not None and recorded[0] is not None and recorded[0].is_dir():
-        return recorded[0]
+    manifest = _recorded_lists(root) if recorded else None
+    if manifest is not None and manifest[0] is not None and manifest[0].is_dir():
+        return manifest[0]
     for place in _places(root):
         if place.parent == root:
             return place
@@ -105,10 +105,15 @@ def _recorded_lists(root: Path) -> tuple[Path | None, dict[str, str]] | None:
 
 
 def check_recorded(root: Path, lists: Path | None) -> None:
-    recorded = _recorded_lists(root)
-    if recorded is None:
+    """Check that a folder is listed by what `parvideo data` checked it with, if it was.
+
+    Raises:
+        ValueError: naming the manifest and the list that is missing or another.
+    """
+    manifest = _recorded_lists(root)
+    if manifest is None:
         return
-    folder, checksums = recorded
+    folder, checksums = manifest
     where = f"{root / MANIFEST} says that it was checked with the lists{f' in {folder}' if folder else ''}"
     if lists is None:
         raise ValueError(

@@ -1,19 +1,22 @@
 """UCF-101 on disk: is it all there, can it be read, and a manifest that says so file by file."""
 
+import contextlib
+import os
 import shutil
 import subprocess
 import tempfile
 import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from parvideo.datasets.annotations import find_annotations, read_class_index, read_split_list
-from parvideo.datasets.folders import ANNOTATIONS
+from parvideo.datasets.folders import ANNOTATIONS, LeftOut
+from parvideo.datasets.identity import content_hash, content_hashes
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
@@ -54,6 +57,9 @@ class Verification:
         unlisted: ids on disk that no list names.
         lists: file name -> checksum of the list.
         is_ucf101: the class index has UCF-101's 101 classes, so that its counts are demanded too.
+        left_out: reason -> what lies beside the videos and is not taken, such as files of other kinds.
+        annotations: the folder of the lists; :func:`load_videos` takes them again for a folder that has this
+            manifest in it.
     """
 
     class_names: list[str]
@@ -66,6 +72,8 @@ class Verification:
     unlisted: list[str]
     lists: dict[str, str]
     is_ucf101: bool
+    left_out: LeftOut = field(default_factory=dict)
+    annotations: str | None = field(default=None, compare=False)
 
     @property
     def hash(self) -> str:
@@ -115,7 +123,8 @@ def verify(
     Raises:
         ValueError: if there are no videos or no lists, or a list contradicts itself, naming file and line.
     """
-    lists = annotations or find_annotations(root)
+    # Found by looking, whatever a manifest says: this is what a manifest is made of.
+    lists = annotations or find_annotations(root, recorded=False)
     if lists is None:
         raise ValueError(
             f"{root} has no {ANNOTATIONS}/ in it or beside it; unpack the lists there, or give their folder "
@@ -126,7 +135,8 @@ def verify(
         path.stem: read_split_list(path, class_names) for path in sorted(lists.glob("t*list[0-9][0-9].txt"))
     }
     named = {name for names in listed.values() for name in names}
-    records = load_videos(root, "all", annotations=lists).records
+    listing = load_videos(root, "all", annotations=lists, recorded=False)
+    records = listing.records
     there = {record.path.relative_to(root).as_posix(): record for record in records}
 
     def look(record: VideoRecord) -> VerifiedVideo | str:
@@ -136,7 +146,7 @@ def verify(
                 read_frames(record.path, range(info.frames - 1, info.frames), "pyav")
         except UnreadableVideoError as error:
             return error.reason
-        return VerifiedVideo(info, record.path.stat().st_size, sha256_file(record.path))
+        return VerifiedVideo(info, record.path.stat().st_size, content_hash(record.path))
 
     with ThreadPoolExecutor(workers) as pool:  # decoders and checksums work outside Python's lock
         bar = tqdm(pool.map(look, records), "videos", len(records), unit="video", disable=not show_progress)
@@ -157,6 +167,8 @@ def verify(
         missing=sorted(named - there.keys()),
         unlisted=sorted(record.id for path, record in there.items() if named and path not in named),
         lists={path.name: sha256_file(path) for path in sorted(lists.glob("*.txt"))},
+        left_out=listing.left_out,
+        annotations=os.path.abspath(lists),
         is_ucf101=len(class_names) == NUM_CLASSES and class_names[0] == "ApplyEyeMakeup",
     )
 
@@ -167,7 +179,7 @@ def write_manifest(path: Path, found: Verification) -> None:
 
 
 def read_infos(path: Path, videos: VideoList) -> dict[str, VideoInfo]:
-    """What a manifest knows of videos, for ``ClipDataset(infos=...)``; files whose size changed are left out.
+    """What a manifest knows of videos, for ``ClipDataset(infos=...)``; files that have changed are left out.
 
     Raises:
         ValueError: if the file is no such manifest.
@@ -178,9 +190,10 @@ def read_infos(path: Path, videos: VideoList) -> dict[str, VideoInfo]:
     known: dict[str, Any] = manifest["videos"]
     wanted = {field.name for field in fields(VideoInfo)}
     infos = {}
-    for record in videos.records:
+    hashes = content_hashes([record.path for record in videos.records])
+    for record, content in zip(videos.records, hashes, strict=True):
         entry = known.get(record.id)
-        if entry is not None and record.path.stat().st_size == entry["bytes"]:
+        if entry is not None and content == entry["sha256"]:
             if entry["info"].keys() != wanted:
                 raise ValueError(f"{path} describes {record.id} by {sorted(entry['info'])}; write it again")
             infos[record.id] = VideoInfo(**entry["info"])
@@ -199,7 +212,18 @@ def unpack(archive: Path, root: Path) -> None:
     """
     if not archive.is_file():
         raise ValueError(f"{archive} is no file.\n{WHERE_TO_GET_IT}")
+    made = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
+    try:
+        _unpack(archive, root)
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):  # what is refused leaves no folder behind
+                root.rmdir()
+        raise
+
+
+def _unpack(archive: Path, root: Path) -> None:
     with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as name:
         temporary = Path(name)
         if archive.suffix == ".zip":

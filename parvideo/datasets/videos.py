@@ -103,6 +103,7 @@ def load_videos(
     split_index: int = 1,
     annotations: Path | str | None = None,
     allow_missing: bool = False,
+    recorded: bool = True,
 ) -> VideoList:
     """List the videos under ``root``; the layout is found by looking.
 
@@ -125,6 +126,7 @@ def load_videos(
         split_index: which of UCF-101's three splits, from 1.
         annotations: the folder with UCF-101's lists, if it lies elsewhere.
         allow_missing: take a list of which some files are not on disk; otherwise that is an error.
+        recorded: heed which lists the manifest in ``root`` says that it was checked with.
 
     Raises:
         ValueError: naming folder, or file, line and value, if there are no videos, a folder of a class holds
@@ -137,8 +139,9 @@ def load_videos(
     if not root.is_dir():
         raise ValueError(f"{root} is no folder; give the folder that holds the class folders")
     notes: list[str] = []
-    lists = Path(annotations) if annotations is not None else find_annotations(root, notes)
-    check_recorded(root, lists)
+    lists = Path(annotations) if annotations is not None else find_annotations(root, notes, recorded)
+    if recorded:
+        check_recorded(root, lists)
     if lists is not None:
         videos = _load_ucf101(root, split, split_index, lists, allow_missing)
     elif split_index != 1:

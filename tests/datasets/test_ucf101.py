@@ -1,6 +1,7 @@
 """Verification of UCF-101's layout: everything that is wrong is counted and named."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -81,8 +82,9 @@ def test_the_manifest_saves_the_looking(root: Path, tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr("parvideo.datasets.clips.probe", lambda path: pytest.fail(f"looked into {path}"))
         assert len(ClipDataset(videos, 9, 16, fps=8, infos=infos)) == 12
-    with videos.records[3].path.open("ab") as file:
-        file.write(b"longer now")
+    damaged = bytearray(videos.records[3].path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1  # of equal size
+    videos.records[3].path.write_bytes(damaged)
     assert videos.records[3].id not in read_infos(tmp_path / "manifest.json", videos)
     (tmp_path / "manifest.json").write_text(json.dumps({"shards": []}))
     with pytest.raises(ValueError, match="no manifest of videos"):
@@ -109,10 +111,44 @@ def test_archives_are_unpacked_whole_or_not_at_all(root: Path, tmp_path: Path) -
     for name in ("half.zip", "half.rar", "videos.tgz", "absent.rar"):
         with pytest.raises(ValueError, match=name):
             unpack(tmp_path / name, tmp_path / "other")
-    assert list((tmp_path / "other").iterdir()) == []
+    assert not (tmp_path / "other").exists()
 
 
 def test_without_lists_the_error_says_where_they_go(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(ValueError, match="has no ucfTrainTestlist/"):
         verify(tmp_path / "data")
+
+
+def test_a_checked_folder_is_listed_with_the_lists_it_was_checked_with(root: Path, tmp_path: Path) -> None:
+    (root / "ucfTrainTestlist").rename(tmp_path / "lists")
+    assert load_videos(root, "all").layout == "class folders"
+    found = verify(root, tmp_path / "lists", frames=9)
+    write_manifest(root / "manifest.json", found)
+    videos = load_videos(root, "train")
+    assert (videos.layout, videos.annotations) == ("ucf101", tmp_path / "lists")
+    assert videos.class_names == ["RedSquareRight", "GreenDiscLeft"]
+    changed = tmp_path / "changed"
+    shutil.copytree(tmp_path / "lists", changed)
+    (changed / "trainlist01.txt").write_text("RedSquareRight/v_RedSquareRight_g02_c01.avi 1\n")
+    with pytest.raises(ValueError, match=r"manifest\.json says .* and .*changed/trainlist01\.txt is another"):
+        load_videos(root, "train", annotations=changed)
+    (tmp_path / "lists").rename(tmp_path / "away")
+    with pytest.raises(ValueError, match="checked with the lists in .*lists, which are not there; give"):
+        load_videos(root, "train")
+    assert len(load_videos(root, "train", annotations=tmp_path / "away")) == 8
+    write_manifest(root / "manifest.json", verify(root, changed, frames=9))  # which is always possible
+    assert len(load_videos(root, "train", annotations=changed)) == 1
+
+
+def test_another_programs_manifest_means_nothing(root: Path) -> None:
+    for text in ("{}", "[1]", "not json", '{"format": 1, "lists": ["a"]}'):
+        (root / "manifest.json").write_text(text)
+        assert len(load_videos(root, "train")) == 8
+
+
+def test_what_lies_beside_the_videos_is_said(root: Path) -> None:
+    (root / "RedSquareRight/notes.xyz").touch()
+    found = verify(root, frames=9)
+    assert list(found.left_out.values()) == [["RedSquareRight/notes.xyz"]]
+    assert found.problems == []
