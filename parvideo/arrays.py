@@ -69,6 +69,27 @@ def read_npz(path: AnyPath, names: Sequence[str], optional: Sequence[str] = ()) 
             return found
 
 
+def npz_header(path: AnyPath, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of an array of a ``.npz`` file, of which no more than the beginning is decompressed.
+
+    Raises:
+        OSError: if there is no such file (see `parvideo.files.check_file`).
+        ValueError: if it is no such file, cut short or damaged, or has no such array.
+    """
+    path = check_file(path)
+    with naming_arrays(path, "a .npz file"), zipfile.ZipFile(path) as archive:
+        names = [member.removesuffix(".npy") for member in archive.namelist()]
+        if name not in names:
+            raise ValueError(f"it has no array `{name}`; it has {', '.join(names) or 'nothing'}")
+        with archive.open(f"{name}.npy") as member:
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[np.lib.format.read_magic(member)]
+            shape, _, dtype = read(member)
+            return shape, dtype
+
+
 @contextlib.contextmanager
 def naming_arrays(path: Path, what: str) -> Iterator[None]:
     """Turn whatever numpy and zip raise on a damaged file into one ValueError that names it."""

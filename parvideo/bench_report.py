@@ -81,9 +81,9 @@ class Settings:
             orders[0],
             self.vocabulary,
             self.classes,
-            self.dim or size.dim,
-            self.layers or size.num_layers,
-            self.heads or size.num_heads,
+            size.dim if self.dim is None else self.dim,
+            size.num_layers if self.layers is None else self.layers,
+            size.num_heads if self.heads is None else self.heads,
             num_transitions=max(order.num_transitions for order in orders),
         )
 

@@ -3,6 +3,7 @@
 Nothing heavy is imported here: a command's module is imported when that command is called.
 """
 
+import dataclasses
 import difflib
 import errno
 import importlib
@@ -15,6 +16,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from docstring_parser import Docstring
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ActionYesNo, ArgumentParser
 
@@ -52,7 +54,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
 USER_ERRORS = (ValueError, OSError)
 """What a wrong argument, file or disk raises: shown as one line. All else is ours, with a traceback."""
 
-RENAMED: dict[str, dict[str, str]] = {}
+RENAMED: dict[str, dict[str, str]] = {
+    "bench": {
+        "--layers": "--num-layers",
+        "--heads": "--num-heads",
+        "--vocabulary": "--codebook-size",
+        "--classes": "--num-classes",
+        "--batch": "--batch-size",
+        "--guidance": "--guidance-scale",
+    },
+}
 """Command -> options that it once had, and what they are called now, as in the other commands."""
 
 
@@ -134,7 +145,8 @@ def parse_arguments(
 
     A positional-only parameter is a positional argument (a list takes one or more), any other an option
     spelled with dashes; a trailing underscore (``class_``) is dropped; a bool is ``--flip/--no-flip``; an
-    option whose type is a list may be repeated. Words are taken literally (`parvideo.cli_values`).
+    option whose type is a list may be repeated; the fields of a dataclass are options like the others. Words
+    are taken literally (`parvideo.cli_values`).
 
     Returns:
         Positional values and keyword values to call the function with.
@@ -142,35 +154,25 @@ def parse_arguments(
     Raises:
         ValueError: for an option that has another name now.
     """
-    signature = inspect.signature(function, eval_str=True)
     documentation = parse_docstring(function.__doc__ or "")
-    helps = {parameter.arg_name: parameter.description for parameter in documentation.params}
     description = "\n\n".join(
         text for text in (documentation.short_description, documentation.long_description) if text
     )
     parser = ArgumentParser(
         prog=f"parvideo {name}", description=description, default_env=False, allow_abbrev=False
     )
-    for parameter in signature.parameters.values():
-        help_text = (helps.get(parameter.name) or "").replace("\n", " ")
-        option = parameter.name.rstrip("_").replace("_", "-")
-        kind = parameter.annotation
-        more: dict[str, Any] = {"help": help_text}
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            if takes_list(kind):
-                more["nargs"] = "+"
-            parser.add_argument(option, type=WordType(kind), **more)
-            continue
-        if parameter.default is parameter.empty:
-            more["required"] = True
+    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+    helps = _described(documentation)
+    groups: dict[str, list[inspect.Parameter]] = {}  # of options that are the fields of one parameter
+    for parameter in parameters:
+        if dataclasses.is_dataclass(parameter.annotation):
+            kind: Any = parameter.annotation
+            groups[parameter.name] = list(inspect.signature(kind, eval_str=True).parameters.values())
+            inner = _described(parse_docstring(kind.__doc__ or ""))
+            for field in groups[parameter.name]:
+                _add_option(parser, field, inner.get(field.name, ""))
         else:
-            more["default"] = parameter.default
-        if kind is bool:
-            parser.add_argument(f"--{option}", action=ActionYesNo(no_prefix="no-"), **more)
-        else:
-            if takes_list(kind):
-                more["action"] = "append"
-            parser.add_argument(f"--{option}", type=WordType(kind), **more)
+            _add_option(parser, parameter, helps.get(parameter.name, ""))
     words = _spell(arguments)
     for word in words:
         option = word.partition("=")[0]
@@ -178,13 +180,40 @@ def parse_arguments(
             raise ValueError(f"{name} has no option {option}; it is called {RENAMED[name][option]}")
     values = parser.parse_args(words).as_dict()
     positional, options = [], {}
-    for parameter in signature.parameters.values():
-        value = values[parameter.name.rstrip("_")]
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            positional.append(value)
+    for parameter in parameters:
+        if parameter.name in groups:
+            fields = {field.name: values[field.name.rstrip("_")] for field in groups[parameter.name]}
+            options[parameter.name] = parameter.annotation(**fields)
+        elif parameter.kind is parameter.POSITIONAL_ONLY:
+            positional.append(values[parameter.name])
         else:
-            options[parameter.name] = value
+            options[parameter.name] = values[parameter.name.rstrip("_")]
     return positional, options
+
+
+def _described(documentation: Docstring) -> dict[str, str]:
+    """What a docstring says of each parameter or attribute."""
+    return {item.arg_name: (item.description or "").replace("\n", " ") for item in documentation.params}
+
+
+def _add_option(parser: ArgumentParser, parameter: inspect.Parameter, help_text: str) -> None:
+    kind, option = parameter.annotation, parameter.name.rstrip("_").replace("_", "-")
+    more: dict[str, Any] = {"help": help_text}
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        if takes_list(kind):
+            more["nargs"] = "+"
+        parser.add_argument(option, type=WordType(kind), **more)
+        return
+    if parameter.default is parameter.empty:
+        more["required"] = True
+    else:
+        more["default"] = parameter.default
+    if kind is bool:
+        parser.add_argument(f"--{option}", action=ActionYesNo(no_prefix="no-"), **more)
+        return
+    if takes_list(kind):
+        more["action"] = "append"
+    parser.add_argument(f"--{option}", type=WordType(kind), **more)
 
 
 def _spell(arguments: Sequence[str]) -> list[str]:

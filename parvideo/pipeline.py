@@ -1,8 +1,8 @@
 """The pipeline: a generator with its tokenizer and class names, from class names to clips."""
 
 import dataclasses
-import difflib
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -13,10 +13,12 @@ from torch import Tensor
 from parvideo.clips import to_float, to_uint8
 from parvideo.engine import DecodeEngine
 from parvideo.engine_graphs import GraphEngine
-from parvideo.order import Grid, OrderSpec
+from parvideo.order import GenerationOrder, OrderSpec
+from parvideo.pipeline_classes import find_class
 from parvideo.pipeline_orders import name_order, read_orders
 from parvideo.pretrained import load_class_names, load_extra, load_tokenizer, load_transformer
 from parvideo.sampling import SamplingConfig, StepCallback, extend, generate
+from parvideo.seeds import whole_number
 from parvideo.tokenizer import CausalVideoTokenizer, VideoTokenizer
 from parvideo.tokenizer.streaming import decode_stream
 from parvideo.transformer import VideoTransformer
@@ -75,9 +77,11 @@ class VideoPipeline:
         self.graphs = graphs
         self._engine: DecodeEngine | GraphEngine | None = None
         self.fps = fps
+        self.regions: tuple[int, ...] | None = None
+        """Of the order chosen; None for the transformer's own."""
         grid = transformer.order.grid
         self.clip_shape = tokenizer.clip_shape(grid)
-        self._orders = {
+        self._orders: dict[tuple[int, ...], GenerationOrder] = {
             spec.regions: spec.build(grid)
             for spec in reversed(orders)  # of equals the first
             if spec.by_regions
@@ -110,48 +114,41 @@ class VideoPipeline:
         tokenizer, names = load_tokenizer(folder, device), load_class_names(folder)
         return cls(tokenizer, transformer, names, extra.get("fps"), orders, graphs)
 
-    def choose_regions(self, regions: Grid) -> None:
+    def choose_regions(self, regions: Sequence[int]) -> None:
         """Generate from now on in the trained order of these regions (rt, rh, rw).
 
         Raises:
-            ValueError: if the model was not trained in such an order; the message names those it was.
+            ValueError: if these are no regions, or the model was not trained in such an order; the message
+                names those it was.
         """
+        try:
+            cut = tuple(operator.index(count) for count in regions)
+        except TypeError:
+            raise ValueError(f"regions is {regions!r}; give three whole numbers (rt, rh, rw)") from None
         if not self._orders:
             own = self.transformer.order
             self._orders = {spec.regions: own for spec in name_order(own)}
-        if regions not in self._orders:
+        if cut not in self._orders:
             known = " and ".join(map(str, reversed(self._orders))) or "an order that has no regions"
-            raise ValueError(f"regions is {regions}; this model was trained for {known}")
-        self.transformer.set_order(self._orders[regions])
+            raise ValueError(f"regions is {cut}; this model was trained for {known}")
+        self.transformer.set_order(self._orders[cut])
+        self.regions = cut
 
-    def resolve_class(self, name: str | int) -> int:
-        """The label of a class given by name (case does not matter) or by index, as text or number.
+    def resolve_class(self, name: str | int | None) -> int:
+        """The label of a class.
+
+        Args:
+            name: a str is a name (case matters only where two names differ by nothing else), also ``"10"``;
+                an int is an index; None stands for no class.
 
         Raises:
             ValueError: if there is no such class; the message suggests near names.
         """
-        count = len(self.class_names)
-        folded = [known.casefold() for known in self.class_names]
-        text = str(name)
-        if text in self.class_names:
-            return self.class_names.index(text)
-        if text.casefold() in folded:
-            return folded.index(text.casefold())
-        if text.lstrip("-").isdigit():
-            if 0 <= int(text) < count:
-                return int(text)
-            raise ValueError(f"class index {text} is out of range; there are classes 0 to {count - 1}")
-        near = difflib.get_close_matches(text.casefold(), folded, n=3, cutoff=0.5)
-        if near:
-            hint = "did you mean " + " or ".join(self.class_names[folded.index(word)] for word in near) + "?"
-        else:
-            shown = ", ".join(self.class_names[:8]) + (", ..." if count > 8 else "")
-            hint = f"there are {count}: {shown}"
-        raise ValueError(f"there is no class {name!r}; {hint}")
+        return find_class(self.class_names, name)
 
     def generate(
         self,
-        classes: Sequence[str | int],
+        classes: Sequence[str | int | None],
         num_per_class: int = 1,
         seed: int = 0,
         config: SamplingConfig | None = None,
@@ -163,7 +160,7 @@ class VideoPipeline:
         Clip number i depends on its class, ``seed`` and i alone, not on ``batch_size``.
 
         Args:
-            classes: names or indices.
+            classes: of each a name (str), an index (int), or None to generate without a class.
             num_per_class: clips of each.
             seed: of the random numbers; takes the place of the config's.
             config: how to sample; plain sampling if not given.
@@ -182,17 +179,17 @@ class VideoPipeline:
 
     def generate_tokens(
         self,
-        labels: Tensor,
+        labels: Tensor | Sequence[int],
         seed: int = 0,
         config: SamplingConfig | None = None,
         batch_size: int = 16,
         indices: Sequence[int] | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Generate token grids, int64 ``[B, t, h, w]``, for labels int64 ``[B]``.
+        """Generate token grids, int64 ``[B, t, h, w]`` on the model's device, for labels int64 ``[B]``.
 
         Args:
-            labels: the class of each clip.
+            labels: the class of each clip, on any device; the number of classes stands for no class.
             seed: of the random numbers; takes the place of the config's.
             config: how to sample.
             batch_size: clips generated together.
@@ -200,12 +197,10 @@ class VideoPipeline:
             progress: called after each step.
 
         Raises:
-            ValueError: if ``batch_size`` is not positive, or there are no labels.
+            ValueError: if ``batch_size`` is not positive, or there are no labels or one is out of range.
         """
-        if batch_size < 1 or len(labels) < 1:
-            raise ValueError(
-                f"batch_size {batch_size} and the number of clips {len(labels)} must be 1 or more"
-            )
+        whole_number(batch_size, "batch_size", least=1)
+        labels = self._on_device(labels)
         config = dataclasses.replace(config or SamplingConfig(), seed=seed)
         indices = range(len(labels)) if indices is None else indices
         batches = list(_batches(len(labels), batch_size))
@@ -220,7 +215,7 @@ class VideoPipeline:
     def continue_clips(
         self,
         clips: Tensor,
-        classes: Sequence[str | int],
+        classes: Sequence[str | int | None],
         latent_frames: int | None = None,
         overlap: int = 1,
         seed: int = 0,
@@ -232,7 +227,7 @@ class VideoPipeline:
 
         Args:
             clips: uint8 ``[B, T', H, W, 3]``, of a length that the tokenizer encodes (1 frame is one).
-            classes: name or index of the class of each, B of them.
+            classes: the class of each, B of them, as of `generate`.
             latent_frames: length of the result in latent frames; the trained length if not given.
             overlap: latent frames that each window beyond the trained length takes over.
             seed: of the random numbers; takes the place of the config's.
@@ -252,7 +247,7 @@ class VideoPipeline:
 
     def extend_tokens(
         self,
-        labels: Tensor,
+        labels: Tensor | Sequence[int],
         given: Tensor | None = None,
         latent_frames: int | None = None,
         overlap: int = 1,
@@ -264,7 +259,7 @@ class VideoPipeline:
         """Generate one batch of token grids of any length, from given first latent frames or from nothing.
 
         Args:
-            labels: int64 ``[B]``.
+            labels: int64 ``[B]``, as of `generate_tokens`.
             given: the first latent frames, int64 ``[B, k, h, w]``, if any.
             latent_frames: length of the result; the trained length t if not given.
             overlap: latent frames that each window beyond the trained length takes over.
@@ -279,6 +274,8 @@ class VideoPipeline:
         Raises:
             ValueError: if no latent frame would be generated, or the overlap does not fit the window.
         """
+        labels = self._on_device(labels)
+        given = None if given is None else given.to(labels.device)
         length = self.transformer.order.grid[0]
         there = 0 if given is None else given.shape[1]
         goal = self.check_length(latent_frames, overlap, there)
@@ -319,8 +316,8 @@ class VideoPipeline:
         """
         length = self.transformer.order.grid[0]
         goal = length if latent_frames is None else latent_frames
-        if goal < 1:
-            raise ValueError(f"latent_frames must be 1 or more, got {goal}")
+        whole_number(goal, "latent_frames", least=1)
+        whole_number(overlap, "overlap", least=1)
         if goal <= given:
             raise ValueError(f"latent_frames must be more than the {given} that the clips have, got {goal}")
         if goal > length and not 1 <= overlap < length:
@@ -337,6 +334,7 @@ class VideoPipeline:
         than ``batch_size``, and on one larger clip a few latent frames after the other where the tokenizer is
         causal.
         """
+        whole_number(batch_size, "batch_size", least=1)
         frames, height, width = self.clip_shape
         most = DECODE_PIXELS["cpu" if tokens.device.type == "cpu" else "cuda"]
         per_latent_frame = math.ceil(frames * height * width / self.transformer.order.grid[0])
@@ -363,7 +361,7 @@ class VideoPipeline:
         on_step: StepCallback | None = None,
     ) -> Tensor:
         """One batch: on a CPU by its engine, elsewhere by CUDA graphs if asked for or by the plain loop."""
-        if labels.device.type != "cpu" and not self.graphs:
+        if self._device.type != "cpu" and not self.graphs:
             return generate(self.transformer, labels, config, indices, given, stream, on_step)
         if self._engine is None:
             self._engine = (GraphEngine if self.graphs else DecodeEngine)(self.transformer)
@@ -371,13 +369,20 @@ class VideoPipeline:
             self._engine = self._engine.reordered()
         return self._engine.generate(labels, config, indices, given, stream, on_step)
 
-    def _labels(self, classes: Sequence[str | int], num_per_class: int) -> Tensor:
-        if isinstance(classes, str) or not classes:
+    @property
+    def _device(self) -> torch.device:
+        return self.transformer.head.weight.device
+
+    def _on_device(self, labels: Tensor | Sequence[int]) -> Tensor:
+        """Labels where the model is, which alone decides what generates them."""
+        return torch.as_tensor(labels).to(self._device)
+
+    def _labels(self, classes: Sequence[str | int | None], num_per_class: int) -> Tensor:
+        if isinstance(classes, str) or len(classes) == 0:
             raise ValueError(f"classes is {classes!r}; give a list of at least one name or index")
-        if num_per_class < 1:
-            raise ValueError(f"num_per_class is {num_per_class}; it must be 1 or more")
+        whole_number(num_per_class, "num_per_class", least=1)
         labels = [self.resolve_class(name) for name in classes for _ in range(num_per_class)]
-        return torch.tensor(labels, device=self.transformer.head.weight.device)
+        return torch.tensor(labels, device=self._device)
 
 
 def _batches(count: int, size: int) -> Iterator[range]:

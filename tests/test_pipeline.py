@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,7 +38,8 @@ def make(classes: int = 4, codebook: int = 9) -> VideoPipeline:
 
 
 @pytest.mark.parametrize(
-    ("name", "label"), [("Archery", 0), ("archery", 0), ("2", 2), (3, 3), ("BASKETBALLDUNK", 3)]
+    ("name", "label"),
+    [("Archery", 0), ("archery", 0), (np.int64(2), 2), (3, 3), (None, 4), ("BASKETBALLDUNK", 3)],
 )
 def test_a_class_by_name_or_index(name: str | int, label: int) -> None:
     assert make().resolve_class(name) == label
@@ -47,7 +49,11 @@ def test_a_class_by_name_or_index(name: str | int, label: int) -> None:
     ("name", "message"),
     [
         ("Archry", "did you mean Archery"),
-        ("4", "0 to 3"),
+        ("2", "an index is given as an int"),
+        ("²", "there are 4"),
+        (4, "0 to 3"),
+        (1.0, "give a name"),
+        (True, "give a name"),
         (-1, "0 to 3"),
         ("xyzzy", "Archery, ApplyEyeMakeup"),
     ],

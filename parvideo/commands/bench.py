@@ -3,20 +3,20 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from parvideo.commands.numbers import parse_triple
+from parvideo.commands.numbers import at_least, parse_triple
 
 
 def bench(
     size: str = "B",
     dim: int | None = None,
-    layers: int | None = None,
-    heads: int | None = None,
-    vocabulary: int = 16384,
-    classes: int = 101,
+    num_layers: int | None = None,
+    num_heads: int | None = None,
+    codebook_size: int = 16384,
+    num_classes: int = 101,
     grid: str = "5,16,16",
     regions: list[str] | None = None,
-    batch: int = 1,
-    guidance: float = 2.0,
+    batch_size: int = 1,
+    guidance_scale: float = 2.0,
     dtype: Literal["float32", "bfloat16"] = "float32",
     threads: int = 1,
     steps_limit: int = 12,
@@ -39,14 +39,14 @@ def bench(
     Args:
         size: the model, one of B, L, XL, XXL, 3B, video-792M.
         dim: width, instead of the size's.
-        layers: number of layers, instead of the size's.
-        heads: number of heads, instead of the size's.
-        vocabulary: number of different tokens.
-        classes: number of classes.
+        num_layers: number of layers, instead of the size's.
+        num_heads: number of heads, instead of the size's.
+        codebook_size: number of different tokens.
+        num_classes: number of classes.
         grid: latent grid t,h,w.
         regions: regions along t,h,w; repeat it for several. If not given 1,1,1 and 1,2,2 and 1,4,4.
-        batch: clips at a time.
-        guidance: guidance scale; 1 turns guidance off, which halves the rows.
+        batch_size: clips at a time.
+        guidance_scale: of classifier-free guidance; 1 turns guidance off, which halves the rows.
         dtype: of weights and cache.
         threads: CPU threads.
         steps_limit: time about so many steps, spread over the sequence, and interpolate; 0 times all.
@@ -63,24 +63,27 @@ def bench(
     """
     from parvideo.bench_report import Settings, run
 
+    at_least(1, dim=dim, num_layers=num_layers, num_heads=num_heads, codebook_size=codebook_size)
+    at_least(1, num_classes=num_classes, batch_size=batch_size, threads=threads, repeats=repeats)
+    at_least(0, steps_limit=steps_limit)
     if clock == "cpu" and threads != 1:
         raise ValueError(f"clock cpu counts one thread's time; give threads 1, not {threads}, or clock wall")
     cuts = ["1,1,1", "1,2,2", "1,4,4"] if regions is None else regions
     settings = Settings(
         size=size,
         dim=dim,
-        layers=layers,
-        heads=heads,
-        vocabulary=vocabulary,
-        classes=classes,
+        layers=num_layers,
+        heads=num_heads,
+        vocabulary=codebook_size,
+        classes=num_classes,
         grid=parse_triple("grid", grid),
         regions=[parse_triple("regions", cut) for cut in cuts],
-        batch=_positive("batch", batch),
-        guidance=guidance,
+        batch=batch_size,
+        guidance=guidance_scale,
         dtype=dtype,
-        threads=_positive("threads", threads),
+        threads=threads,
         steps_limit=steps_limit,
-        repeats=_positive("repeats", repeats),
+        repeats=repeats,
         clock=clock,
         plain=plain,
         peers=[str(folder) for folder in peer or []],
@@ -98,9 +101,3 @@ def bench(
 
         write_json(out, report)
         print(f"written {out}")
-
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"{name} must be positive, got {value}")
-    return value

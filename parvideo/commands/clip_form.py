@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from parvideo.commands.numbers import at_least, positive
 from parvideo.pretrained import load_extra
 
 
@@ -28,14 +29,18 @@ class ClipForm:
         """What is given, and for the rest what the tokenizer's folder says it was trained on.
 
         Raises:
-            ValueError: if both fps and stride are given, or something is neither given nor recorded.
+            ValueError: if both fps and stride are given, a number is not positive, or something is neither
+                given nor recorded.
         """
+        at_least(1, frames=frames, size=size, stride=stride)
+        positive(fps=fps)
         if fps is not None and stride is not None:
             raise ValueError(f"fps is {fps} and stride {stride}; give one of the two")
         recorded = load_extra(tokenizer)
         if fps is None and stride is None:
             fps, stride = recorded.get("fps"), recorded.get("stride")
-        frames, size = frames or recorded.get("frames"), size or recorded.get("size")
+        frames = recorded.get("frames") if frames is None else frames
+        size = recorded.get("size") if size is None else size
         if frames is None or size is None or (fps is None and stride is None):
             raise ValueError(
                 f"{tokenizer} does not say what clips it was trained on: give --frames, --size and --fps"

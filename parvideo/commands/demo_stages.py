@@ -14,6 +14,7 @@ from tqdm import tqdm
 from parvideo.clips import to_float, to_uint8
 from parvideo.commands.evaluate import evaluate
 from parvideo.commands.fit import fit
+from parvideo.commands.generation import GenerationOptions
 from parvideo.commands.sample import sample
 from parvideo.commands.tokenize import tokenize
 from parvideo.datasets import ClipDataset, ToySettings, VideoList, build_cache, load_videos, write_toy_data
@@ -312,9 +313,9 @@ def make_samples(demo: Demo, name: str) -> dict[str, float]:
         demo.out / name,
         out,
         num=max(1, demo.preset.samples // len(pipeline.class_names)),
-        seed=demo.seed,
-        guidance_scale=demo.preset.guidance_scale,
-        top_k=demo.preset.top_k,
+        generation=GenerationOptions(
+            demo.seed, guidance_scale=demo.preset.guidance_scale, top_k=demo.preset.top_k
+        ),
         batch_size=32,
     )
     clips, labels = load_samples(out)

@@ -1,17 +1,21 @@
 """`parvideo evaluate`: score generated clips against real ones and write a report that can be traced."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:
-    from lightning import Fabric
+from parvideo.commands.generation import PLAIN, GenerationOptions
+from parvideo.commands.numbers import at_least
 
-    from parvideo.datasets import VideoList
+if TYPE_CHECKING:
+    import torch
+
+    from parvideo.datasets import VideoInfo, VideoList
     from parvideo.metrics.extractors import FeatureExtractor
     from parvideo.metrics.features import FeatureSet
     from parvideo.metrics.protocols import Protocol
-    from parvideo.sampling import SamplingConfig
+    from parvideo.pipeline import VideoPipeline
     from parvideo.training.clip_sources import ClipSource, RealClips
 
 
@@ -37,12 +41,7 @@ def evaluate(
     label_policy: Literal["copy-real", "uniform"] | None = None,
     repeats: int | None = None,
     reference: Path | None = None,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    guidance_scale: float = 1.0,
-    guidance_schedule: Literal["constant", "linear", "cosine"] = "constant",
-    seed: int = 0,
+    generation: GenerationOptions = PLAIN,
     batch_size: int = 16,
     workers: int = 2,
     devices: int = 1,
@@ -78,12 +77,7 @@ def evaluate(
         label_policy: which classes are generated.
         repeats: independent repetitions.
         reference: features of the real clips, written by `parvideo fvd-stats`.
-        temperature: of sampling.
-        top_k: only the k most likely tokens; 0 for all.
-        top_p: only the most likely tokens that reach this probability.
-        guidance_scale: of classifier-free guidance; 1 is off.
-        guidance_schedule: how the scale grows over the steps.
-        seed: of sampling.
+        generation: how a model generates; each repetition takes the next seed.
         batch_size: clips at a time.
         workers: processes that read videos.
         devices: how many devices.
@@ -98,19 +92,26 @@ def evaluate(
     from parvideo.datasets import load_videos
     from parvideo.metrics.features import FeatureStore, load_reference
     from parvideo.metrics.report import Subject, make_report, render, write_report
-    from parvideo.sampling import SamplingConfig
+    from parvideo.seeds import check_seed
     from parvideo.training.data import say_listing
     from parvideo.training.devices import launch
     from parvideo.training.scoring import extract_features, place
 
     started = time.monotonic()
-    given = [
-        name for name, value in {"model": model, "clips": clips, "tokenizer": tokenizer}.items() if value
-    ]
+    asked = {"model": model, "clips": clips, "tokenizer": tokenizer}
+    given = [name for name, value in asked.items() if value is not None]
     if len(given) != 1:
         raise ValueError(f"give exactly one of --model, --clips and --tokenizer, got {given or 'none'}")
+    if model is None and generation != PLAIN:
+        changed = [name for name, value in vars(generation).items() if value != getattr(PLAIN, name)]
+        raise ValueError(
+            f"{', '.join(changed)} are about generating with --model; {given[0]} is scored as it is"
+        )
     if out.suffix != ".json":
         raise ValueError(f"out is {out}; it must end in .json")
+    at_least(1, batch_size=batch_size)
+    at_least(0, workers=workers)
+    generation.config()  # refused before anything is read
     chosen = choose_protocol(
         protocol,
         split=split,
@@ -124,19 +125,13 @@ def evaluate(
         label_policy=label_policy,
         repeats=repeats,
     )
-    sampling = SamplingConfig(
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        guidance_scale=guidance_scale,
-        guidance_schedule=guidance_schedule,
-        seed=seed,
-    )
+    if model is not None:
+        check_seed(generation.seed + chosen.repeats - 1, "the seed of the last repetition")
     extractor = choose_extractor(i3d, features, chosen)
     fabric = launch(accelerator, devices)
     place(extractor, fabric)
     listed = load_videos(real, chosen.split, split_index, annotations)
-    request = _Request(listed, model, clips, tokenizer, allow_lossy, workers, sampling)
+    request = _Request(listed, model, clips, tokenizer, allow_lossy, workers, generation, fabric.device)
     fingerprint = extractor.fingerprint
     folder = out.parent / f"{out.stem}-features"
     sets, notes = [], []
@@ -152,7 +147,7 @@ def evaluate(
             store = FeatureStore(folder / f"real-{repeat}", header)
             extract_features(source, store, extractor, fabric, chosen.frames, chosen.size, batch_size, "real")
             real_set = store.load()
-        fake = request.fake_clips(chosen, repeat, source, real_set, fabric)
+        fake = request.fake_clips(chosen, repeat, source, real_set)
         header = {"protocol": chosen.hash, "extractor": fingerprint, "clips": fake.manifest}
         store = FeatureStore(folder / f"generated-{repeat}", header)
         notes += extract_features(
@@ -231,51 +226,84 @@ def describe_extractor(extractor: "FeatureExtractor", features: Path | None) -> 
     }
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Request:
-    """What is to be scored, as asked for on the command line."""
+    """What is to be scored, as asked for on the command line; what that takes is loaded once.
 
-    real: "VideoList"
+    Attributes:
+        videos: the real ones.
+        model, clips, tokenizer: one of them is not None.
+        allow_lossy: whether clips may be compressed video.
+        workers: processes that read videos.
+        generation: how the model generates.
+        device: where.
+    """
+
+    videos: "VideoList"
     model: Path | None
     clips: Path | None
     tokenizer: Path | None
     allow_lossy: bool
     workers: int
-    sampling: "SamplingConfig"
+    generation: GenerationOptions
+    device: "torch.device"
+    _infos: "dict[str, VideoInfo] | None" = None
 
     def real_clips(self, protocol: "Protocol", repeat: int) -> "RealClips":
+        """The real clips of a repetition."""
         from parvideo.training.clip_sources import RealClips
 
-        return RealClips(self.real, protocol, repeat, self.workers)
+        source = RealClips(self.videos, protocol, repeat, self.workers, self._infos)
+        self._infos = source.infos
+        return source
 
     def fake_clips(
-        self, protocol: "Protocol", repeat: int, source: "RealClips", real: "FeatureSet", fabric: "Fabric"
+        self, protocol: "Protocol", repeat: int, source: "RealClips", real: "FeatureSet"
     ) -> "ClipSource":
+        """The clips that are scored against them."""
         from dataclasses import replace
 
-        from parvideo.pipeline import VideoPipeline
         from parvideo.pretrained import load_tokenizer
-        from parvideo.training.clip_sources import (
-            GeneratedClips,
-            ReconstructedClips,
-            SavedClips,
-            copied_labels,
-            uniform_labels,
-        )
+        from parvideo.training import clip_sources
 
         if self.clips is not None:
-            return SavedClips(self.clips, self.allow_lossy)
+            return clip_sources.SavedClips(self.clips, self.allow_lossy, source.class_count)
         if self.tokenizer is not None:
-            return ReconstructedClips(source, load_tokenizer(self.tokenizer, fabric.device), self.tokenizer)
+            network = load_tokenizer(self.tokenizer, self.device)
+            return clip_sources.ReconstructedClips(source, network, self.tokenizer)
         assert self.model is not None
-        pipeline = VideoPipeline.from_pretrained(self.model, fabric.device)
-        if len(pipeline.class_names) != source.class_count:
-            raise ValueError(
-                f"the model has {len(pipeline.class_names)} classes, the real videos {source.class_count}"
-            )
-        if protocol.label_policy == "copy-real":
-            labels = copied_labels(real, protocol.fake_count, protocol.clip_seed)
+        pipeline, options = self._pipeline, self.generation
+        classes = len(pipeline.class_names)
+        if options.unconditional:
+            labels = [classes] * protocol.fake_count
+        elif classes != source.class_count:
+            raise ValueError(f"the model has {classes} classes, the real videos {source.class_count}")
+        elif protocol.label_policy == "copy-real":
+            labels = clip_sources.copied_labels(real, protocol.fake_count, protocol.clip_seed)
         else:
-            labels = uniform_labels(protocol.fake_count, len(pipeline.class_names))
-        sampling = replace(self.sampling, seed=self.sampling.seed + repeat)
-        return GeneratedClips(pipeline, labels, sampling, self.model)
+            labels = clip_sources.uniform_labels(protocol.fake_count, classes)
+        return clip_sources.GeneratedClips(
+            pipeline,
+            labels,
+            replace(options.config(), seed=options.seed + repeat),
+            self.model,
+            options.latent_frames,
+            options.overlap,
+            self._models,
+        )
+
+    @cached_property
+    def _pipeline(self) -> "VideoPipeline":
+        from parvideo.pipeline import VideoPipeline
+
+        assert self.model is not None
+        pipeline = VideoPipeline.from_pretrained(self.model, self.device)
+        self.generation.prepare(pipeline)
+        return pipeline
+
+    @cached_property
+    def _models(self) -> dict[str, str]:
+        from parvideo.training.clip_sources import identify
+
+        assert self.model is not None
+        return identify(self.model)

@@ -70,7 +70,7 @@ def reconstruct(
         whole.update(decoded, original)
         rows[item["id"]] = {name: value.item() for name, value in quality.compute().items()}
         pair = torch.cat([item["clip"], to_uint8(decoded)[0].cpu()], dim=2)  # [T, H, 2W, 3]
-        write_mp4(out / f"{item['id']}.mp4", pair, form.fps or 8.0)
+        write_mp4(out / f"{item['id']}.mp4", pair, 8.0 if form.fps is None else form.fps)
     rows["all"] = {name: value.item() for name, value in whole.compute().items()}
     finite = {
         name: {figure: value if math.isfinite(value) else None for figure, value in row.items()}

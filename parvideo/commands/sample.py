@@ -2,10 +2,13 @@
 
 import dataclasses
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from parvideo.commands.numbers import parse_interval, parse_triple
+from parvideo.commands.generation import PLAIN, GenerationOptions
+from parvideo.commands.numbers import at_least, positive
 from parvideo.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -19,19 +22,11 @@ def sample(
     model: Path,
     out: Path,
     class_: list[str] | None = None,
+    class_index: list[int] | None = None,
     num: int = 1,
-    seed: int = 0,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    guidance_scale: float = 1.0,
-    guidance_schedule: Literal["constant", "linear", "cosine"] = "constant",
-    guidance_interval: str = "0,1",
-    regions: str | None = None,
+    generation: GenerationOptions = PLAIN,
     first_frames: Path | None = None,
     given_frames: int = 1,
-    latent_frames: int | None = None,
-    overlap: int = 1,
     batch_size: int | None = None,
     clips_per_file: int = 16,
     previews: int = 64,
@@ -47,24 +42,14 @@ def sample(
     Args:
         model: a generator's run folder or model folder.
         out: folder for the clips.
-        class_: class name or index; may be repeated; every class if not given.
+        class_: class name; may be repeated; every class if neither this nor an index is given.
+        class_index: class by its index, counted from 0; may be repeated; indices follow names.
         num: clips of each class, or of each of the first frames.
-        seed: of the random numbers; each clip has its own, keyed by seed and number.
-        temperature: divides the logits; 0 takes the most likely token.
-        top_k: draw from the k most likely tokens; 0 for all.
-        top_p: draw from the most likely tokens that together reach this probability.
-        guidance_scale: classifier-free guidance; 1 is off.
-        guidance_schedule: how guidance grows over the steps.
-        guidance_interval: from,to; the part of the steps, as fractions, that is guided.
-        regions: t,h,w of the order to generate in, one of those that the model was trained for; its main
-            one if not given.
+        generation: how to generate.
         first_frames: a video or image, or a folder of them, that clips go on from; with one class for all of
             them, or one for each in the order of their names.
         given_frames: how many first frames are given of each, as many as the tokenizer encodes: 1, or 1 + k
             times its frames a latent frame.
-        latent_frames: length of the clips in latent frames; as the model was trained, if not given. Beyond
-            that its window slides.
-        overlap: latent frames that each further window takes over.
         batch_size: clips generated together; if not given as many as half of the free memory holds (a power
             of two, up to 16 on a CPU and 256 on CUDA, where it is halved should memory run out).
         clips_per_file: clips in one .npz; a stopped run goes on with the first file that is not finished.
@@ -86,57 +71,54 @@ def sample(
     )
     from parvideo.pipeline import VideoPipeline
     from parvideo.pretrained import TOKENIZER, find_folder, fingerprint
-    from parvideo.sampling import SamplingConfig
     from parvideo.training.devices import launch
 
-    least = {"num": num, "clips_per_file": clips_per_file, "given_frames": given_frames, "overlap": overlap}
-    if batch_size is not None:
-        least["batch_size"] = batch_size
-    for name, value in least.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}; it must be 1 or more")
-    if previews < 0:
-        raise ValueError(f"previews is {previews}; it must be 0 (no .mp4) or more")
+    at_least(1, num=num, clips_per_file=clips_per_file, given_frames=given_frames, batch_size=batch_size)
+    at_least(0, previews=previews)
+    positive(fps=fps)
     if first_frames is None and given_frames > 1:
         raise ValueError(f"given_frames is {given_frames}, but there are no first_frames to take them from")
-    interval = parse_interval("guidance_interval", guidance_interval)
-    config = SamplingConfig(temperature, top_k, top_p, guidance_scale, guidance_schedule, interval, seed)
+    if generation.unconditional and (class_ or class_index):
+        raise ValueError("unconditional clips have no class; leave out either --unconditional or --class")
+    config = generation.config()
+    chosen = generation.cut
     fabric = launch(accelerator, devices)
     pipeline = VideoPipeline.from_pretrained(model, fabric.device)
-    chosen = None if regions is None else parse_triple("regions", regions)
-    if chosen is not None:
-        pipeline.choose_regions(chosen)
-    classes = [pipeline.resolve_class(name) for name in class_ or range(len(pipeline.class_names))]
+    subjects = choose_subjects(pipeline.class_names, class_, class_index, generation.unconditional)
     beginnings = None
     if first_frames is not None:
         beginnings = read_beginnings(pipeline, model, first_frames, given_frames)
-        classes = _one_each(classes, beginnings, class_)
-    pipeline.check_length(latent_frames, overlap, beginnings.latent_frames if beginnings else 0)
+        asked = subjects if class_ or class_index or generation.unconditional else []
+        subjects = _one_each(asked, beginnings)
+    generation.prepare(pipeline, beginnings.latent_frames if beginnings else 0)
+    if fps is None:
+        fps = 8.0 if pipeline.fps is None else pipeline.fps
     clips = Clips(
-        classes,
-        [pipeline.class_names[label] for label in classes],
+        [subject.label for subject in subjects],
+        [subject.title for subject in subjects],
         num,
         config,
-        latent_frames,
-        overlap,
+        generation.latent_frames,
+        generation.overlap,
         beginnings,
-        fps or pipeline.fps or 8.0,
+        fps,
     )
-    together = batch_size or choose_batch_size(pipeline, config, devices)
+    together = choose_batch_size(pipeline, config, devices) if batch_size is None else batch_size
     folder = find_folder(model)
     claim(
         out,
         {
             "model": fingerprint(folder),
             "tokenizer": fingerprint(folder / TOKENIZER),
-            "classes": clips.names,
+            "classes": [subject.name for subject in subjects],
+            "labels": list(clips.labels),
             "num": num,
             "clips_per_file": clips_per_file,
             "sampling": dataclasses.asdict(config),
             "regions": chosen,
             "first_frames": beginnings and beginnings.description(),
-            "latent_frames": latent_frames,
-            "overlap": overlap if latent_frames is not None else None,
+            "latent_frames": generation.latent_frames,
+            "overlap": generation.overlap if generation.latent_frames is not None else None,
         },
     )
     if fabric.is_global_zero:
@@ -151,6 +133,64 @@ def sample(
             f"contact-sheet.webp shows {shown}",
             file=sys.stderr,
         )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What clips are made of: a class, or none.
+
+    Attributes:
+        label: for the transformer.
+        name: of the class; None without one.
+    """
+
+    label: int
+    name: str | None
+
+    @property
+    def title(self) -> str:
+        """What its clips are called."""
+        return "unconditional" if self.name is None else self.name
+
+
+def choose_subjects(
+    names: Sequence[str],
+    words: Sequence[str] | None,
+    indices: Sequence[int] | None,
+    unconditional: bool = False,
+) -> list[Subject]:
+    """The classes asked for on the command line, names first; all of them, each once, if none is.
+
+    A word is a class's name. One that is none, and could only be an index, since no class is called by a
+    number, is taken for one, and that is said.
+
+    Args:
+        names: of all classes, in label order.
+        words: given as names.
+        indices: given as indices.
+        unconditional: generate without a class.
+
+    Raises:
+        ValueError: on an unknown class.
+    """
+    from parvideo.pipeline_classes import find_class, is_index
+
+    if unconditional:
+        return [Subject(find_class(names, None), None)]
+    labels = []
+    for word in words or []:
+        if is_index(word) and not any(name.strip().isdecimal() for name in names):
+            labels.append(find_class(names, int(word)))
+            print(
+                f"no class is called {word}: taken as --class-index {word}, {names[labels[-1]]}",
+                file=sys.stderr,
+            )
+        else:
+            labels.append(find_class(names, word))
+    labels += [find_class(names, index) for index in indices or []]
+    if words is None and indices is None:
+        labels = list(range(len(names)))
+    return [Subject(label, names[label]) for label in labels]
 
 
 def claim(out: Path, settings: dict[str, Any]) -> None:
@@ -168,8 +208,9 @@ def claim(out: Path, settings: dict[str, Any]) -> None:
         raise ValueError(
             f"{out} was begun by an earlier parvideo, whose files hold a batch each; choose another folder"
         )
-    # Through JSON, where a tuple is a list.
-    other = [name for name, value in settings.items() if there.get(name) != _plain(value)]
+    # Through JSON, where a tuple is a list. Earlier parvideos wrote no labels: there the names tell them.
+    told = [name for name in settings if name in there or name != "labels"]
+    other = [name for name in told if there.get(name) != _plain(settings[name])]
     if other:
         raise ValueError(f"{out} holds clips made with another {', '.join(other)}; choose another folder")
 
@@ -190,15 +231,15 @@ def read_beginnings(pipeline: "VideoPipeline", model: Path, path: Path, frames: 
     return FirstFrames(path, frames, latent_frames, (height, width), extra.get("fps"), extra.get("stride"))
 
 
-def _one_each(classes: list[int], beginnings: "FirstFrames", given: list[str] | None) -> list[int]:
+def _one_each(subjects: list[Subject], beginnings: "FirstFrames") -> list[Subject]:
     """The class of each of the first frames."""
     count = len(beginnings.files)
-    if given is None or len(classes) not in (1, count):
+    if len(subjects) not in (1, count):
         raise ValueError(
-            f"first_frames has {count} files and class {len(given or [])} values; give one class for all of "
+            f"first_frames has {count} files and class {len(subjects)} values; give one class for all of "
             "them, or one for each"
         )
-    return classes * (count // len(classes))
+    return subjects * (count // len(subjects))
 
 
 def _plain(value: Any) -> Any:

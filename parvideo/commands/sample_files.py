@@ -29,6 +29,8 @@ SHEET_CLIPS = 64
 SHEET_BYTES = 1 << 28
 """The contact sheet shows up to so many clips, and fewer of long or large ones: its frames lie in memory."""
 SHEET_SCALE = 2
+NAME_BYTES = 160
+"""Of a class's name in a file's name, which may have 255 bytes with all that is put around it."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,10 @@ class Clips:
         return [subject * self.num + k for subject in subjects for k in range(each)]
 
     def video(self, out: Path, index: int) -> Path:
-        """The .mp4 of a clip."""
-        return out / f"{index:05d}-{self.names[index // self.num].replace('/', '_')}.mp4"
+        """The .mp4 of a clip, by the name of its class as far as a file name holds it."""
+        name = self.names[index // self.num].replace("/", "_").replace("\0", "_")
+        short = name.encode(errors="surrogateescape")[:NAME_BYTES].decode(errors="ignore")
+        return out / f"{index:05d}-{short}.mp4"
 
 
 def choose_batch_size(pipeline: VideoPipeline, config: SamplingConfig, processes: int = 1) -> int:
@@ -161,7 +165,9 @@ def generate_files(
             file, own = files[number]
             # A file is decoded whole: pixels do not depend on what was generated together.
             made = _decode(pipeline, torch.stack([next(stream) for _ in own]), bar)
-            labels = np.array([clips.labels[index // clips.num] for index in own])
+            own_labels = [clips.labels[index // clips.num] for index in own]
+            # No class is -1 in files, as where it is not known.
+            labels = np.array([-1 if label == len(pipeline.class_names) else label for label in own_labels])
             with atomic_path(file) as temporary:
                 np.savez(temporary, clips=made.numpy(), labels=labels, indices=np.asarray(own))
             _film(clips, out, own, made, filmed)

@@ -141,6 +141,11 @@ class ClipDataset(Dataset[ClipItem]):
         """The videos found unreadable up to now, by any worker."""
         return [record for record, bad in zip(self.records, self._bad.tolist(), strict=True) if bad]
 
+    @property
+    def infos(self) -> dict[str, VideoInfo]:
+        """What `probe` gave of each video that has a clip, by record id, for other clips of the same."""
+        return {window.record.id: window.info for window in self._windows}
+
     def __len__(self) -> int:
         return len(self._windows)
 

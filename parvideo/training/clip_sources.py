@@ -29,6 +29,7 @@ from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained import TOKENIZER, find_folder, fingerprint
 from parvideo.sampling import SamplingConfig
 from parvideo.tokenizer import VideoTokenizer
+from parvideo.training.clip_arrays import ClipListing, check_clips, list_clips
 
 _POLICIES: dict[str, Policy] = {"non-overlapping": "all", "random": "random", "center": "center"}
 
@@ -80,21 +81,28 @@ class RealClips(ClipSource):
         protocol: says which clips and how they are resized.
         repeat: number of the repetition; each has its own choice of clips.
         workers: reading processes; 0 reads in this one.
+        infos: the ``infos`` of another repetition, to save looking into the files again.
 
     Raises:
         ValueError: if no video is long enough, a class is left without a clip, or the protocol resizes in a
             way that needs videos of one size and they are not.
     """
 
-    def __init__(self, videos: VideoList, protocol: Protocol, repeat: int = 0, workers: int = 0) -> None:
+    def __init__(
+        self,
+        videos: VideoList,
+        protocol: Protocol,
+        repeat: int = 0,
+        workers: int = 0,
+        infos: dict[str, VideoInfo] | None = None,
+    ) -> None:
         self.protocol, self.workers = protocol, workers
         seed = protocol.clip_seed + repeat
         plain = (protocol.source_resize, protocol.source_crop, protocol.quantization)
         self.by_reader = plain == ("antialiased", "center", "round")
-        infos: dict[str, VideoInfo] | None = None
         size: int | tuple[int, int] = protocol.size
         if not self.by_reader:
-            infos = {record.id: probe(record.path) for record in videos.records}
+            infos = infos or {record.id: probe(record.path) for record in videos.records}
             size = _common_size(infos)
         self.dataset = ClipDataset(
             videos,
@@ -108,6 +116,7 @@ class RealClips(ClipSource):
         )
         check_classes(videos, self.dataset)
         self.videos = videos
+        self.infos = self.dataset.infos
         self.class_count = len(videos.class_names)
         size_of_epoch = len(self.dataset)
         count = protocol.real_count or size_of_epoch
@@ -152,13 +161,15 @@ class SavedClips(ClipSource):
     Args:
         folder: with the files.
         allow_lossy: take video files, whose compression moves the score; the report says so.
+        class_count: labels lie below it, if given.
 
     Raises:
-        ValueError: if there is no such file, an index occurs twice, an array holds no uint8 clips, two hold
-            clips of other shapes, or there are only video files and ``allow_lossy`` is false.
+        ValueError: if there is no such file, an index occurs twice, an array holds no uint8 clips or labels
+            or indices that are none (`list_clips`), two hold clips of other shapes, or there are only video
+            files and ``allow_lossy`` is false.
     """
 
-    def __init__(self, folder: Path, allow_lossy: bool = False) -> None:
+    def __init__(self, folder: Path, allow_lossy: bool = False, class_count: int | None = None) -> None:
         if not folder.is_dir():
             raise ValueError(f"{folder} is no folder; give one with .npz or .npy files of clips")
         # Hidden files are what a killed writer left half done.
@@ -173,6 +184,8 @@ class SavedClips(ClipSource):
             )
         if not arrays and not videos:
             raise ValueError(f"{folder} holds no .npz or .npy files of clips")
+        self._class_count = class_count
+        self._shape: tuple[Path, tuple[int, ...]] | None = None  # of the clips of the first file
         self._places: dict[int, tuple[Path, int, int]] = {}  # id -> file, row, label
         for path in arrays or videos:
             self._list(path)
@@ -196,23 +209,28 @@ class SavedClips(ClipSource):
             yield ClipBatch(torch.from_numpy(np.stack(clips)), keys, keys, labels)
 
     def _list(self, path: Path) -> None:
-        indices: Sequence[int]
-        if path.suffix == ".npz":
-            file = read_npz(path, ["clips"], ["indices", "labels"])
-            count = len(_check_array(path, file["clips"]))
-            indices = file["indices"].tolist() if "indices" in file else self._next(count)
-            labels = file["labels"].tolist() if "labels" in file else [-1] * count
-            if not len(indices) == len(labels) == count:
-                raise ValueError(f"{path} has {count} clips, {len(indices)} indices and {len(labels)} labels")
+        if path.suffix in (".npz", ".npy"):
+            listing = list_clips(path, self._class_count)
+            self._compare(path, listing.shape[1:])
         else:
-            count = len(_check_array(path, read_npy(path, mapped=True))) if path.suffix == ".npy" else 1
-            indices, labels = self._next(count), [-1] * count
+            listing = ClipListing((1,), None, None)
+        count = listing.shape[0]
+        indices = self._next(count) if listing.indices is None else listing.indices
+        labels = [-1] * count if listing.labels is None else listing.labels
         for row, (index, label) in enumerate(zip(indices, labels, strict=True)):
             if index in self._places:
                 raise ValueError(
                     f"{path} repeats index {index} of {self._places[index][0]}; clips must be distinct"
                 )
             self._places[index] = (path, row, label)
+
+    def _compare(self, path: Path, shape: tuple[int, ...]) -> None:
+        first, expected = self._shape or (path, shape)
+        if shape != expected:
+            raise ValueError(
+                f"generated clips differ in shape: {path} holds {list(shape)}, {first} {list(expected)}"
+            )
+        self._shape = first, expected
 
     def _next(self, count: int) -> range:
         first = max(self._places, default=-1) + 1
@@ -231,17 +249,35 @@ class GeneratedClips(ClipSource):
         pipeline: the generator, on the device where it is to run.
         labels: the class of each clip.
         config: how to sample; its seed counts.
-        folder: the model's, of which the weights are hashed.
+        folder: the model's.
+        latent_frames: length of the clips; as trained if not given.
+        overlap: latent frames that each window beyond the trained length takes over.
+        models: what `identify` says of the folder, if it is known.
     """
 
     def __init__(
-        self, pipeline: VideoPipeline, labels: Sequence[int], config: SamplingConfig, folder: Path
+        self,
+        pipeline: VideoPipeline,
+        labels: Sequence[int],
+        config: SamplingConfig,
+        folder: Path,
+        latent_frames: int | None = None,
+        overlap: int = 1,
+        models: dict[str, str] | None = None,
     ) -> None:
+        self.latent_frames, self.overlap = latent_frames, overlap
         self.pipeline, self.labels, self.config = pipeline, list(labels), config
         self.ids = list(range(len(self.labels)))
-        models = {"generator": fingerprint(folder), "tokenizer": fingerprint(tokenizer_folder(folder))}
-        self.description = {"model": str(folder), **models, "sampling": asdict(config)}
-        self.manifest = sha256_json({**models, "sampling": asdict(config), "labels": self.labels})
+        made: dict[str, typing.Any] = {**(models or identify(folder)), "sampling": asdict(config)}
+        # Only what was asked for, so that evaluations that earlier parvideos began go on.
+        if pipeline.regions is not None:
+            made["regions"] = list(pipeline.regions)
+        if latent_frames is not None:
+            made |= {"latent_frames": latent_frames, "overlap": overlap}
+        self.description = {"model": str(folder), **made}
+        if len(pipeline.class_names) in self.labels:
+            self.description["unconditional"] = True
+        self.manifest = sha256_json({**made, "labels": self.labels})
         self.description["hash"] = self.manifest
 
     def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
@@ -249,10 +285,11 @@ class GeneratedClips(ClipSource):
         for start in range(0, len(ids), batch_size):
             chosen = list(ids[start : start + batch_size])
             labels = torch.tensor([self.labels[index] for index in chosen], dtype=torch.int64)
-            tokens = self.pipeline.generate_tokens(
-                labels, self.config.seed, self.config, batch_size, indices=chosen
+            tokens = self.pipeline.extend_tokens(
+                labels, None, self.latent_frames, self.overlap, self.config.seed, self.config, chosen
             )
             keys = torch.tensor(chosen, dtype=torch.int64)
+            labels[labels == len(self.pipeline.class_names)] = -1  # made without a class
             yield ClipBatch(self.pipeline.decode(tokens, batch_size), keys, keys, labels)
 
 
@@ -299,6 +336,11 @@ def copied_labels(real: FeatureSet, count: int, seed: int) -> list[int]:
     return [int(real.labels[order[index % len(real)]]) for index in range(count)]
 
 
+def identify(folder: Path) -> dict[str, str]:
+    """What a generator's folder holds, by the hashes of its weights."""
+    return {"generator": fingerprint(folder), "tokenizer": fingerprint(tokenizer_folder(folder))}
+
+
 def tokenizer_folder(folder: Path) -> Path:
     """The tokenizer's model folder, given that folder itself, a run folder, or a generator's."""
     folder = find_folder(folder)
@@ -319,18 +361,8 @@ def _read_array(path: Path) -> np.ndarray[typing.Any, np.dtype[np.uint8]]:
     if path.suffix not in (".npz", ".npy"):
         return read_frames(path, range(probe(path).frames)).numpy()[None]
     found = read_npz(path, ["clips"])["clips"] if path.suffix == ".npz" else read_npy(path, mapped=True)
-    array = _check_array(path, found)
+    check_clips(path, found.shape, found.dtype)
     # All black is what a collapsed generator makes, and gets its number.
-    if array.size and array.max() == 1:
+    if found.max() == 1:
         raise ValueError(f"{path} holds no pixel above 1: it looks like [0, 1] floats cast to uint8")
-    return array
-
-
-def _check_array(
-    path: Path, array: np.ndarray[typing.Any, np.dtype[typing.Any]]
-) -> np.ndarray[typing.Any, np.dtype[np.uint8]]:
-    if array.dtype != np.uint8 or array.ndim != 5 or array.shape[-1] != 3:
-        raise ValueError(
-            f"{path} holds {array.dtype} {list(array.shape)}; clips are uint8 [B, T, H, W, 3] in 0..255"
-        )
-    return array
+    return found

@@ -14,9 +14,9 @@ from parvideo.transformer import VideoTransformer
 
 TINY = {
     "dim": 16,
-    "layers": 1,
-    "heads": 2,
-    "vocabulary": 64,
+    "num_layers": 1,
+    "num_heads": 2,
+    "codebook_size": 64,
     "grid": "2,4,4",
     "repeats": 1,
     "tokenizer": "none",
@@ -183,10 +183,12 @@ def test_a_checkout_of_other_code_is_timed_without_touching_it(tmp_path: Path) -
     [
         ({"grid": "5,16"}, "grid is '5,16'"),
         ({"clock": "cpu", "threads": 2}, "clock cpu counts one thread's time"),
-        ({"batch": 0}, "batch must be positive"),
+        ({"batch_size": 0}, "batch_size is 0; it must be 1 or more"),
+        ({"num_layers": 0}, "num_layers is 0"),
+        ({"dim": -1}, "dim is -1"),
         ({"size": "Q"}, "transformer size must be one of"),
         ({"tokenizer": "huge"}, "tokenizer must be none or one of"),
-        ({"steps_limit": -1}, "steps_limit must be 0"),
+        ({"steps_limit": -1}, "steps_limit is -1; it must be 0 or more"),
     ],
 )
 def test_bad_requests_are_refused(changes: dict[str, object], message: str) -> None:

@@ -1,5 +1,6 @@
 """`parvideo evaluate`, `fvd-stats` and `compare-reports` on the toy set, from files to the report."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -14,6 +15,7 @@ from torch import Tensor
 from parvideo.commands.compare_reports import compare_reports
 from parvideo.commands.evaluate import evaluate
 from parvideo.commands.fvd_stats import fvd_stats
+from parvideo.commands.generation import GenerationOptions
 from parvideo.datasets import load_videos, write_mp4
 from parvideo.datasets.toy import ToySettings, write_toy_data
 from parvideo.metrics.classifier import SmallI3D, SmallI3DExtractor
@@ -56,6 +58,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, out: Path, **options: Any) -> dict[str, Any]:
+    fields = {field.name for field in dataclasses.fields(GenerationOptions)}
+    generation = GenerationOptions(**{name: options.pop(name) for name in fields & options.keys()})
+    options["generation"] = generation
     source = {} if options.keys() & {"model", "tokenizer"} else {"clips": folder / "clips"}
     return evaluate(folder / "toy", out, **{"features": folder / "net", **SMALL, **source, **options})
 

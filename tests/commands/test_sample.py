@@ -15,7 +15,8 @@ from PIL import Image
 
 from parvideo.cli import main
 from parvideo.clips import to_float, to_uint8
-from parvideo.commands.sample import sample
+from parvideo.commands import sample as command
+from parvideo.commands.generation import GenerationOptions
 from parvideo.commands.sample_files import Clips, choose_batch_size
 from parvideo.datasets import ClipDataset, VideoRecord
 from parvideo.engine_memory import decode_bytes
@@ -27,12 +28,19 @@ from parvideo.sampling import SamplingConfig
 from parvideo.transformer import VideoTransformer
 
 
+def sample(model: Path, out: Path, class_: list[str] | None = None, **options: Any) -> None:
+    """The command; the options of generating are told like the others, as on the command line."""
+    fields = {field.name for field in dataclasses.fields(GenerationOptions)}
+    generation = GenerationOptions(**{name: options.pop(name) for name in fields & options.keys()})
+    command.sample(model, out, class_, generation=generation, **options)
+
+
 def arrays(folder: Path) -> list[dict[str, np.ndarray]]:
     return [dict(np.load(path)) for path in sorted(folder.glob("clips-*.npz"))]
 
 
 def test_what_is_written(generator_folder: Path, tmp_path: Path) -> None:
-    classes = ["--class", "surfing", "--class", "0", "--num", "3", "--batch-size", "2", "--seed", "5"]
+    classes = ["--class", "surfing", "--class-index", "0", "--num", "3", "--batch-size", "2", "--seed", "5"]
     classes += ["--clips-per-file", "4"]
     assert main(["sample", "--model", str(generator_folder), "--out", str(tmp_path), *classes]) == 0
     first, second = arrays(tmp_path)
@@ -69,9 +77,9 @@ def test_other_settings_need_another_folder(
     generator_folder: Path, tmp_path: Path, change: dict[str, object]
 ) -> None:
     settings: dict[str, object] = {"class_": ["Archery"], "num": 2}
-    sample(generator_folder, tmp_path, **settings)  # type: ignore[arg-type]
+    sample(generator_folder, tmp_path, **settings)
     with pytest.raises(ValueError, match="made with another"):
-        sample(generator_folder, tmp_path, **{**settings, **change})  # type: ignore[arg-type]
+        sample(generator_folder, tmp_path, **{**settings, **change})
 
 
 def test_near_names_are_suggested(
@@ -117,8 +125,8 @@ def test_files_do_not_depend_on_the_batch_size(
 ) -> None:
     """Batches smaller than a file, across files, and as large as memory allows."""
     one = {"num": 4, "clips_per_file": 5, "top_k": 5, "guidance_scale": 1.5}
-    sample(generator_folder, tmp_path / "one", **one, batch_size=5)  # type: ignore[arg-type]
-    sample(generator_folder, tmp_path / "other", **one, batch_size=batch_size)  # type: ignore[arg-type]
+    sample(generator_folder, tmp_path / "one", **one, batch_size=5)
+    sample(generator_folder, tmp_path / "other", **one, batch_size=batch_size)
     for a, b in zip(arrays(tmp_path / "one"), arrays(tmp_path / "other"), strict=True):
         assert all(np.array_equal(a[name], b[name]) for name in a)
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
@@ -256,10 +264,16 @@ def test_clips_go_on_from_first_frames(generator_folder: Path, toy_folder: Path,
 
 def test_an_image_is_one_first_frame(generator_folder: Path, tmp_path: Path) -> None:
     Image.new("RGB", (40, 24), (200, 30, 30)).save(tmp_path / "red.png")
-    sample(generator_folder, tmp_path / "out", ["1"], num=2, first_frames=tmp_path / "red.png")
+    sample(generator_folder, tmp_path / "out", ["Bowling"], num=2, first_frames=tmp_path / "red.png")
     assert arrays(tmp_path / "out")[0]["clips"].shape == (2, 5, 16, 16, 3)
     with pytest.raises(ValueError, match="1 frames, 3 are needed|frames a second"):
-        sample(generator_folder, tmp_path / "more", ["1"], first_frames=tmp_path / "red.png", given_frames=3)
+        sample(
+            generator_folder,
+            tmp_path / "more",
+            ["Bowling"],
+            first_frames=tmp_path / "red.png",
+            given_frames=3,
+        )
 
 
 def test_first_frames_that_do_not_fit_are_refused(
@@ -268,15 +282,15 @@ def test_first_frames_that_do_not_fit_are_refused(
     video = sorted(toy_folder.rglob("*.avi"))[0]
     for settings, message in (
         ({}, "one class for all"),
-        ({"class_": ["0", "1"]}, "1 files and class 2 values"),
-        ({"class_": ["0"], "given_frames": 2}, "1 \\+ k"),
-        ({"class_": ["0"], "given_frames": 5}, "more than the 3 that the clips have"),
-        ({"class_": ["0"], "first_frames": tmp_path}, "holds no video or image"),
+        ({"class_": ["Archery", "Bowling"]}, "1 files and class 2 values"),
+        ({"class_": ["Archery"], "given_frames": 2}, "1 \\+ k"),
+        ({"class_": ["Archery"], "given_frames": 5}, "more than the 3 that the clips have"),
+        ({"class_": ["Archery"], "first_frames": tmp_path}, "holds no video or image"),
     ):
         with pytest.raises(ValueError, match=message):
-            sample(generator_folder, tmp_path / "none", **{"first_frames": video, **settings})  # type: ignore[arg-type]
+            sample(generator_folder, tmp_path / "none", **{"first_frames": video, **settings})
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        sample(generator_folder, tmp_path / "none", ["0"], first_frames=tmp_path / "nowhere")
+        sample(generator_folder, tmp_path / "none", ["Archery"], first_frames=tmp_path / "nowhere")
     assert not (tmp_path / "none").exists()
 
 
