@@ -1,18 +1,24 @@
 """First frames: what clips go on from, read from video or image files."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from parvideo.clips import to_float
 from parvideo.datasets import UnreadableVideoError, probe, read_frames, resize_and_crop
-from parvideo.datasets.folders import is_video
-from parvideo.datasets.images import is_image
+from parvideo.datasets.folders import is_media
 from parvideo.files import sha256_file
 from parvideo.tokenizer import VideoTokenizer
+
+
+@rank_zero_only
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 class FirstFrames:
@@ -43,7 +49,10 @@ class FirstFrames:
         if not path.exists():
             raise FileNotFoundError(f"there is no file or folder {path}")
         found = sorted(path.iterdir()) if path.is_dir() else [path]
-        self.files = [file for file in found if is_video(file) or is_image(file)]
+        self.files = [file for file in found if is_media(file)]
+        others = [file for file in found if not is_media(file) and not file.name.startswith(".")]
+        if self.files and others:
+            _say(f"{path}: left out: {len(others)} that are no videos or images, such as {others[0].name}")
         if not self.files:
             raise ValueError(f"{path} holds no video or image; first_frames takes one, or a folder of them")
         if frames > 1 and fps is None and stride is None:

@@ -5,18 +5,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parvideo.datasets.images import is_image
+from parvideo.datasets.images import ANIMATION_SUFFIXES, is_image
 
 ANNOTATIONS = "ucfTrainTestlist"
 """UCF-101's folder of lists."""
 
-VIDEO_SUFFIXES = frozenset(
+VIDEO_SUFFIXES = ANIMATION_SUFFIXES | frozenset(
     """
-    .3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mod .mov .mp4
+    .3g2 .3gp .asf .avi .divx .dv .f4v .flv .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mod .mov .mp4
     .mpe .mpeg .mpg .mpv .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .tod .ts .vob .webm .wmv .wtv .y4m
     """.split()  # noqa: SIM905
 )
-"""Of the containers that FFmpeg, and so PyAV, reads; the one list of them."""
+"""Of animated images and of the containers that FFmpeg, and so PyAV, reads; the one list of them."""
 
 DOCUMENT_SUFFIXES = frozenset(
     """

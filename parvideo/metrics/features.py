@@ -57,7 +57,7 @@ class FeatureStore:
     """A folder of feature shards that several processes may add to and any later run goes on from.
 
     Args:
-        folder: made if absent.
+        folder: made, and claimed for the header, with the first features; what is refused before leaves none.
         header: what the features belong to (protocol, extractor, source); a folder with another header is
             refused rather than mixed.
 
@@ -67,8 +67,15 @@ class FeatureStore:
 
     def __init__(self, folder: AnyPath, header: Mapping[str, str]) -> None:
         self.folder = folder = Path(folder)
+        self.header = dict(header)
         path = folder / "header.json"
-        if path.exists():
+        self._claimed = bool(self._shards())
+        if self._claimed:
+            if not path.exists():
+                raise ValueError(
+                    f"{folder} holds features and no {path.name} that says of what; give another --out, or "
+                    "delete that folder"
+                )
             found = read_json(path)
             if not isinstance(found, dict):
                 raise ValueError(f"{path} is no header of features; give another --out, or delete its folder")
@@ -78,8 +85,6 @@ class FeatureStore:
                     f"{folder} holds features of another evaluation ({', '.join(different)} differ); "
                     "give another --out, or delete that folder"
                 )
-        else:
-            write_json(path, dict(header))
 
     def done(self) -> Ids:
         """Ids of the clips whose features are here, sorted.
@@ -94,6 +99,9 @@ class FeatureStore:
         """Write one shard, atomically; its name comes from its ids, so processes never collide."""
         if not len(part):
             return
+        if not self._claimed:
+            write_json(self.folder / "header.json", self.header)
+            self._claimed = True
         with atomic_path(self.folder / f"shard-{part.ids.min():020d}-{part.ids.max():020d}.npz") as temporary:
             np.savez(temporary, features=part.features, ids=part.ids, groups=part.groups, labels=part.labels)
 

@@ -144,3 +144,12 @@ def test_a_cache_that_knew_videos_by_size_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match="earlier parvideo"):
             open_it()
+
+
+def test_a_video_that_vanished_is_left_out_of_the_cache_by_name(tmp_path: Path) -> None:
+    write_toy_data(tmp_path / "toy", ToySettings(1, 2, 1, height=16, width=16, frames=4))
+    videos = load_videos(tmp_path / "toy", "all")
+    videos.records[0].path.unlink()
+    lacking = build_cache(tmp_path / "cache", videos, 16)
+    assert list(lacking) == [videos.records[0].id]
+    assert "cannot be read" in lacking[videos.records[0].id]

@@ -42,9 +42,18 @@ def test_interleaved_writers_do_not_collide(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", HEADER)
 def test_another_header_is_refused(tmp_path: Path, name: str) -> None:
-    FeatureStore(tmp_path / "s", HEADER)
+    FeatureStore(tmp_path / "s", HEADER).append(some([1]))
     with pytest.raises(ValueError, match=f"{name} differ"):
         FeatureStore(tmp_path / "s", {**HEADER, name: "x"})
+
+
+def test_what_is_refused_before_its_first_features_claims_no_folder(tmp_path: Path) -> None:
+    FeatureStore(tmp_path / "s", HEADER)
+    assert not (tmp_path / "s").exists()
+    FeatureStore(tmp_path / "s", {**HEADER, "dataset": "x"}).append(some([1]))
+    (tmp_path / "s/header.json").unlink()
+    with pytest.raises(ValueError, match="no header.json that says of what"):
+        FeatureStore(tmp_path / "s", HEADER)
 
 
 def test_reference_round_trip_without_pickle(tmp_path: Path) -> None:
