@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import yaml
+from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerStatus
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from parvideo.commands.fit_options import DESCRIPTION, RUN_OPTIONS
-from parvideo.files import atomic_path
+from parvideo.files import atomic_path, read_json
+from parvideo.pretrained import CONFIG
 from parvideo.training.callbacks import (
     Compile,
     ModelExport,
@@ -25,12 +29,22 @@ from parvideo.training.callbacks import (
     Throughput,
     WeightAverage,
 )
-from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, RunCheckpoints, find_checkpoint
+from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, RunCheckpoints, read_checkpoint
 from parvideo.training.generator_views import SampleClips, StepLosses
 from parvideo.training.logs import RunBoard, RunLog
 from parvideo.training.plan_report import PlanSettings, plan_report
+from parvideo.training.resuming import (
+    RunState,
+    changed_settings,
+    check_resumable,
+    earlier_settings,
+    find_start,
+    flat_settings,
+    origin_of,
+)
 from parvideo.training.sharding import ShardedStrategy, check_strategy
 from parvideo.training.slurm import requeue_job
+from parvideo.training.tokenizer_module import TokenizerModule
 
 
 def fit(arguments: list[str]) -> None:
@@ -41,17 +55,20 @@ def fit(arguments: list[str]) -> None:
             see ``parvideo fit --help``.
 
     Raises:
-        ValueError: on a setting that is out of range.
+        ValueError: on a setting that is out of range, or a checkpoint that the run cannot go on from.
         KeyboardInterrupt: when interrupted; the same command goes on where the run was.
     """
     # Lightning announces devices and advertises; what matters here is in the bar, the logs and the errors.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    run = FitCLI(_underscored(arguments))
-    if run.config_init["print_plan"]:
-        print(run.plan())
-    else:
-        run.train()
+    try:
+        run = FitCLI(_underscored(arguments))
+        if run.config_init["print_plan"]:
+            print(run.plan())
+        else:
+            run.train()
+    except MisconfigurationException as error:  # Lightning's word for settings that do not go together
+        raise ValueError(str(error)) from error
 
 
 class FitCLI(LightningCLI):
@@ -66,7 +83,7 @@ class FitCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults={
-                "max_epochs": 1,
+                "max_epochs": -1,
                 "logger": False,
                 "enable_model_summary": False,
                 "use_distributed_sampler": False,
@@ -90,12 +107,11 @@ class FitCLI(LightningCLI):
         parser.add_argument(
             "--plan", type=PlanSettings, default=PlanSettings(), help="what to plan for before data is there"
         )
-        parser.link_arguments("out", "trainer.default_root_dir", compute_fn=str)
-        parser.link_arguments("trainer.max_steps", "model.init_args.max_steps")
+        parser.link_arguments("out", "trainer.default_root_dir", compute_fn=lambda out: str(_at_home(out)))
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; the process's own arguments are the whole program's and not looked at."""
-        self.config = parser.parse_args(args)
+        self.config = _at_home(parser.parse_args(args))
 
     def instantiate_classes(self) -> None:
         """Everything, but no trainer for a plan: the devices planned for need not be here."""
@@ -122,6 +138,8 @@ class FitCLI(LightningCLI):
         """A trainer with the run's callbacks, loggers and checkpoint writing."""
         self.out = Path(self.config_init["out"])
         config = self.config_init["trainer"]
+        if self.model.max_steps is None and config["max_steps"] > 0:  # the schedule is as long as the run
+            self.model.max_steps = config["max_steps"]
         if config["max_steps"] < 1 and not config["fast_dev_run"]:
             raise ValueError(
                 f"trainer.max_steps is {config['max_steps']}; state a run's length in steps, 1 or more"
@@ -136,7 +154,9 @@ class FitCLI(LightningCLI):
             stop_signals.append(environment.requeue_signal)
         decay = self.config_init["ema_decay"]
         average = WeightAverage(decay) if decay is not None else None
-        callbacks: list[Callback] = [StepSeed(int(self.config["seed_everything"]))]
+        text = self.parser.dump(self.config, skip_unset=False)
+        self.state = RunState(flat_settings(yaml.safe_load(text)))
+        callbacks: list[Callback] = [StepSeed(int(self.config["seed_everything"])), self.state]
         callbacks += [average] if average is not None else []
         backend = self.config_init["compile"]
         callbacks += [Compile(backend)] if backend is not None else []
@@ -154,6 +174,10 @@ class FitCLI(LightningCLI):
         if config["logger"] is False and not config["fast_dev_run"]:
             kwargs["logger"] = [RunLog(self.out), RunBoard(self.out)]
         trainer = self._instantiate_trainer({**config, **kwargs}, callbacks)
+        if isinstance(self.model, TokenizerModule) and type(trainer.strategy) is DDPStrategy:
+            # Its two losses, and its images, each reach a part of the weights only, which DDP must look for.
+            kwargs["strategy"] = "ddp_find_unused_parameters_true"
+            trainer = self._instantiate_trainer({**config, **kwargs}, callbacks)
         check_strategy(trainer.strategy)
         if self.config_init["sample_every"] and isinstance(trainer.strategy, ShardedStrategy):
             raise ValueError(
@@ -167,8 +191,11 @@ class FitCLI(LightningCLI):
     def train(self) -> None:
         """Train to the end, from the newest good checkpoint on."""
         fast = bool(self.config_init["trainer"]["fast_dev_run"])
-        checkpoint = None if fast else self._checkpoint()
+        checkpoint = None if fast else find_start(self.out, self.config_init["resume"], self._say)
+        if checkpoint is not None and self._finished(checkpoint):
+            return
         if not fast and self.trainer.is_global_zero:
+            self._check_folder()
             with atomic_path(self.out / "config.yaml") as temporary:
                 self.parser.save(self.config, temporary, overwrite=True, skip_unset=False, multifile=False)
         with warnings.catch_warnings():
@@ -177,6 +204,7 @@ class FitCLI(LightningCLI):
                 self.trainer.fit(
                     self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True
                 )
+                self._say_end()
             except SIGTERMException:
                 raise SystemExit(self._stopped()) from None
             except SystemExit:
@@ -195,20 +223,54 @@ class FitCLI(LightningCLI):
                 print(f"{self.out}: requeued job {requeue_job(os.environ)}", file=sys.stderr)
         return 128 + by
 
-    def _checkpoint(self) -> Path | None:
-        resume = self.config_init["resume"]
-        if resume == "never":
-            return None
-        if resume != "auto":
-            if not Path(resume).is_file():
-                raise FileNotFoundError(
-                    f"there is no checkpoint {resume} (--resume takes auto, never or a file)"
-                )
-            return Path(resume)
-        found = find_checkpoint(self.out)
-        if found is not None:
-            print(f"{self.out}: going on from {found.name}", file=sys.stderr)
-        return found
+    def _finished(self, path: Path) -> bool:
+        """Check that the run can go on from a checkpoint, say what has changed; whether it is at its end."""
+        checkpoint = read_checkpoint(path)
+        settings, earlier = self.state.settings, earlier_settings(path, checkpoint)
+        self.datamodule.setup("fit")
+        check_resumable(path, checkpoint, self.model, self.datamodule, settings, earlier)
+        step, end = checkpoint["global_step"], self.trainer.max_steps
+        if step > end:
+            raise ValueError(
+                f"{path} is at step {step}, and trainer.max_steps is {end}: ask for {step} or more, "
+                "or choose another --out"
+            )
+        if step == end:
+            self._say(
+                f"{path.name} is at step {step}, the end: nothing to do (--trainer.max_steps asks for more)"
+            )
+            return True
+        self.state.earlier = earlier
+        self.state.origin = origin_of(self.out, path, checkpoint)
+        changes = list(changed_settings(earlier, settings))
+        self._say(f"going on from {path.name}" + (f"; changed: {'; '.join(changes)}" if changes else ""))
+        return False
+
+    def _check_folder(self) -> None:
+        """Refuse a run folder with a model of another kind: the files of two would mix in it."""
+        config = self.out / "model" / CONFIG
+        kind = "tokenizer" if isinstance(self.model, TokenizerModule) else "generator"
+        found = read_json(config) if config.is_file() else {}
+        if isinstance(found, dict) and found.get("kind", kind) != kind:
+            raise ValueError(f"{config.parent} holds a {found['kind']}, not a {kind}: choose another --out")
+
+    def _say_end(self) -> None:
+        """Say why a run has ended before its last step."""
+        trainer, step = self.trainer, self.trainer.global_step
+        if step >= trainer.max_steps:
+            return
+        timers = [callback for callback in trainer.callbacks if isinstance(callback, Timer)]  # type: ignore[attr-defined]
+        if any((timer.time_remaining() or 0) <= 0 for timer in timers):
+            why = "trainer.max_time is over"
+        elif trainer.max_epochs is not None and 0 < trainer.max_epochs <= trainer.current_epoch:
+            why = f"trainer.max_epochs is {trainer.max_epochs}"
+        else:
+            why = "a callback has stopped it"
+        self._say(f"ended at step {step} of {trainer.max_steps}: {why}")
+
+    def _say(self, line: str) -> None:
+        if self.trainer.is_global_zero:
+            print(f"{self.out}: {line}", file=sys.stderr)
 
 
 def _accumulate(trainer: lightning.Trainer, data: lightning.LightningDataModule, samples: int) -> None:
@@ -229,14 +291,30 @@ def _accumulate(trainer: lightning.Trainer, data: lightning.LightningDataModule,
 
 
 def _underscored(arguments: list[str]) -> list[str]:
-    """Lightning's options are spelled with underscores; dashes are taken too."""
+    """Lightning's options are spelled with underscores; dashes are taken too, and ``--out=~/run``."""
     spelled = []
     for word in arguments:
         name, equals, value = word.partition("=")
+        if equals and value.startswith("~"):  # which a shell expands at the start of a word only
+            value = os.path.expanduser(value)
         spelled.append(
             (f"--{name[2:].replace('-', '_')}" if name.startswith("--") else name) + equals + value
         )
     return spelled
+
+
+def _at_home(value: Any) -> Any:
+    """A parsed config, or a part of it, in which paths that begin with ``~`` lie in the home folder."""
+    if isinstance(value, Path):
+        return Path(os.path.expanduser(value))
+    if isinstance(value, Namespace):
+        for name, inside in list(value.items(branches=False)):
+            value[name] = _at_home(inside)
+    elif isinstance(value, dict):
+        return {name: _at_home(inside) for name, inside in value.items()}
+    elif isinstance(value, list):
+        return [_at_home(inside) for inside in value]
+    return value
 
 
 def _silence_what_is_meant() -> None:
@@ -246,6 +324,7 @@ def _silence_what_is_meant() -> None:
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*ended before the epoch ended and your dataloader is not resumable.*",
         ".*Experiment logs directory.*exists and is not empty.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",  # `parvideo fit` says what changed
         ".*isinstance.treespec, LeafSpec.*",
         ".*when logging on epoch level in distributed setting.*",  # what is logged is summed up already
     ):

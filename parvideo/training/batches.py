@@ -1,7 +1,7 @@
-"""Batches: which samples training sees, in an order that (seed, batch number) alone fixes.
+"""Batches: which samples training sees, in an order that (seed, place) alone fixes.
 
-Batch number b is known without having seen batches 0..b-1, so a run that starts again at batch b goes on
-with exactly the samples it would have seen, on any number of devices.
+The draw at a place is known without the draws before it, so a run that starts again after p samples goes on
+with exactly the samples it would have seen, on any number of devices and with any batch size.
 """
 
 import itertools
@@ -40,7 +40,7 @@ class EndlessBatches(Sampler[list[Draw]]):
             seed: of the permutations.
             rank: r, this device.
             world_size: W, number of devices.
-            start: asked when iteration begins: the number of the first batch to give.
+            start: asked when iteration begins: how many samples all devices together have drawn before.
 
         Raises:
             ValueError: if there are no samples, or the batch size or the rank is out of range.
@@ -60,14 +60,17 @@ class EndlessBatches(Sampler[list[Draw]]):
         return self._batches(self.started_at)
 
     def batch(self, number: int) -> list[Draw]:
-        """The samples of batch ``number`` on this device."""
-        first = (number * self.world_size + self.rank) * self.batch_size
-        return [self._draw(place) for place in range(first, first + self.batch_size)]
+        """The samples on this device of batch ``number`` of a run that begins at the first draw."""
+        return self._batch_at(number * self.world_size * self.batch_size)
 
-    def _batches(self, number: int) -> Iterator[list[Draw]]:
+    def _batch_at(self, place: int) -> list[Draw]:
+        first = place + self.rank * self.batch_size
+        return [self._draw(own) for own in range(first, first + self.batch_size)]
+
+    def _batches(self, place: int) -> Iterator[list[Draw]]:
         while True:
-            yield self.batch(number)
-            number += 1
+            yield self._batch_at(place)
+            place += self.world_size * self.batch_size
 
     def _draw(self, place: int) -> Draw:
         epoch, entry = divmod(place, self.length)

@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from parvideo.pretrained import save_generator, save_tokenizer
 from parvideo.training.batches import EndlessBatches
-from parvideo.training.checkpoints import DESCRIPTION
 from parvideo.training.data import ClipDataModule
 from parvideo.training.generator_module import GeneratorModule
 from parvideo.training.plan import TransformerPlan
@@ -45,11 +44,12 @@ class StepSeed(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Check that the data goes on where the run does."""
         del pl_module
-        loader = trainer.train_dataloader
-        batches = getattr(loader, "batch_sampler", None)
-        trained = trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        if isinstance(batches, EndlessBatches) and batches.started_at != trained:
-            raise RuntimeError(f"data starts at batch {batches.started_at}, the run at {trained}")
+        batches = getattr(trainer.train_dataloader, "batch_sampler", None)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(batches, EndlessBatches) and batches.started_at != data.samples_drawn():
+            raise RuntimeError(
+                f"data starts at sample {batches.started_at}, the run at {data.samples_drawn()}"
+            )
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
@@ -176,30 +176,6 @@ class ModelExport(lightning.Callback):
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Export the final weights."""
         self._export(trainer, pl_module)
-
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Add what a model folder says beside its weights, so that `parvideo export` needs no YAML."""
-        description: dict[str, Any] = {}
-        if isinstance(pl_module, GeneratorModule):
-            spec = pl_module.spec
-            description = {
-                "kind": "generator",
-                "config": pl_module.transformer.config,
-                "class_names": spec.class_names,
-                "tokenizer": str(spec.tokenizer.absolute()),
-                "extra": pl_module.extra,
-            }
-        elif isinstance(pl_module, TokenizerModule):
-            data = trainer.datamodule  # type: ignore[attr-defined]
-            description = {
-                "kind": "tokenizer",
-                "class": type(pl_module.tokenizer).__name__,
-                "config": pl_module.tokenizer.config,
-                "extra": data.clip_form if isinstance(data, ClipDataModule) else {},
-            }
-        checkpoint[DESCRIPTION] = description
 
     def _export(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         kept = self.average.average if self.average is not None else trained_network(module).state_dict()

@@ -1,6 +1,5 @@
 """Checkpoints: everything a run needs to go on, written in one step, and the newest sound one found again."""
 
-import pickle
 import signal
 import threading
 import zipfile
@@ -19,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from parvideo.files import atomic_path
+from parvideo.state_files import unpickle
 
 FOLDER = "checkpoints"
 DESCRIPTION = "parvideo_model"
@@ -166,15 +166,44 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def find_checkpoint(run: Path) -> Path | None:
-    """The newest checkpoint of a run whose bytes are whole (their checksums hold), or None."""
-    for path in list_checkpoints(run / FOLDER):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                if archive.testzip() is None:
-                    return path
-        except (zipfile.BadZipFile, OSError):
-            continue
-    return None
+    """The newest checkpoint of a run whose bytes are whole, or None."""
+    return next(filter(is_whole, list_checkpoints(run / FOLDER)), None)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is a zip archive, as checkpoints are, whose checksums hold."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    # What a damaged archive's own directory says can be anything.
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError):
+        return False
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint of `parvideo fit` holds; nothing in the file is executed.
+
+    Tensors are mapped from the file, not read.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or something else.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; a checkpoint is a file, such as {FOLDER}/step-00000100.ckpt")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}")
+    try:
+        checkpoint = unpickle(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged or no checkpoint: {error}") from error
+    needed = {DESCRIPTION, "state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step"}
+    whole = isinstance(checkpoint, dict) and needed <= checkpoint.keys()
+    if not whole or not isinstance(checkpoint[DESCRIPTION], dict) or "kind" not in checkpoint[DESCRIPTION]:
+        raise ValueError(f"{path} is no checkpoint of `parvideo fit` (it does not say what model it holds)")
+    if not is_whole(path):
+        raise ValueError(f"{path} is damaged or no checkpoint: its checksums do not hold")
+    return checkpoint
 
 
 @dataclass(frozen=True)
@@ -198,12 +227,7 @@ def read_model(path: Path) -> TrainedModel:
     Raises:
         ValueError: if it is no such checkpoint.
     """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} is damaged or no checkpoint: {error}") from error
-    if not isinstance(checkpoint, dict) or not checkpoint.get(DESCRIPTION):
-        raise ValueError(f"{path} is no checkpoint of `parvideo fit` (it does not say what model it holds)")
+    checkpoint = read_checkpoint(path)
     description = checkpoint[DESCRIPTION]
     prefix = {"generator": "transformer.", "tokenizer": "tokenizer."}[description["kind"]]
     own = {

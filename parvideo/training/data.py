@@ -32,6 +32,16 @@ class _EndlessDataModule(lightning.LightningDataModule):
             raise ValueError(f"seed is {seed}; it must be 0 or more")
         self.batch_size, self.val_batch_size = batch_size, val_batch_size or batch_size
         self.num_workers, self.seed = num_workers, seed
+        # What a resumed run begins with (training.resuming): samples drawn, and batches counted as trained.
+        self.begun_at = (0, 0)
+
+    def samples_drawn(self) -> int:
+        """Samples that all devices together have drawn, up to and with the present batch."""
+        if self.trainer is None:
+            return 0
+        samples, batches = self.begun_at
+        ready = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        return samples + (ready - batches) * self.batch_size * self.trainer.world_size
 
     def _train_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:
         rank, world_size = self._place()
@@ -41,7 +51,7 @@ class _EndlessDataModule(lightning.LightningDataModule):
             seed=self.seed,
             rank=rank,
             world_size=world_size,
-            start=self._batches_trained,
+            start=self.samples_drawn,
         )
         return DataLoader(dataset, batch_sampler=batches, **self._loader_options())
 
@@ -54,12 +64,6 @@ class _EndlessDataModule(lightning.LightningDataModule):
     def _place(self) -> tuple[int, int]:
         """This device's rank, and the number of devices."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    def _batches_trained(self) -> int:
-        """Batches the run is done with; after a resume, what the checkpoint counted."""
-        if self.trainer is None:
-            return 0
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
 
     def _loader_options(self) -> dict[str, Any]:
         return {

@@ -48,7 +48,7 @@ class GeneratorModule(lightning.LightningModule):
         weight_decay: AdamW's, on matrices alone (not on norms).
         warmup_steps: steps over which the learning rate rises from 0.
         final_lr: the learning rate at the end, as a part of ``lr``.
-        max_steps: length of the schedule, the trainer's own (`parvideo fit` sets it).
+        max_steps: length of the schedule; the trainer's own if null.
         more_orders: further orders to train the same weights on; each batch is trained in one order of them
             all, drawn from the batch's number. The model then generates in any of them
             (`VideoPipeline.choose_regions`).
@@ -151,7 +151,11 @@ class GeneratorModule(lightning.LightningModule):
     @property
     def extra(self) -> dict[str, Any]:
         """What a model folder says of the model beside its configuration."""
-        return {**self.spec.clip_form, "orders": [dataclasses.asdict(spec) for spec in self.order_specs]}
+        return self.extra_for(self.spec)
+
+    def extra_for(self, spec: TokenSpec) -> dict[str, Any]:
+        """The same of a model that is to be trained on tokens of this form."""
+        return {**spec.clip_form, "orders": [dataclasses.asdict(order) for order in self.order_specs]}
 
     def on_fit_start(self) -> None:
         """Take the order's tables anew: `bf16-true` has rounded the positions along with the weights."""

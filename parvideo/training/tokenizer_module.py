@@ -44,7 +44,7 @@ class TokenizerModule(lightning.LightningModule):
         weight_decay: AdamW's.
         warmup_steps: steps over which the learning rate rises from 0.
         final_lr: the learning rate at the end, as a part of ``lr``.
-        max_steps: length of the schedule; by default the trainer's.
+        max_steps: length of the schedule; the trainer's own if null.
         clip_gradients: largest norm of the gradient; 0 for no clipping. (The trainer's own setting does not
             work with manual optimization.)
         l1_weight: weight of the mean absolute error.
@@ -248,7 +248,7 @@ class TokenizerModule(lightning.LightningModule):
         main = AdamW(
             self.tokenizer.parameters(), lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
         )
-        steps = self.max_steps or int(self.trainer.estimated_stepping_batches)
+        steps = self.max_steps or self.trainer.max_steps
         schedule = LambdaLR(main, lambda step: warmup_cosine(step, steps, self.warmup_steps, self.final_lr))
         optimizers: list[Optimizer] = [main]
         if self.adversary is not None:

@@ -20,15 +20,26 @@ def test_every_epoch_sees_every_sample_once() -> None:
 
 def test_starting_later_goes_on_with_the_same_batches() -> None:
     whole = first(EndlessBatches(7, 3, seed=1), 9)
-    assert first(EndlessBatches(7, 3, seed=1, start=lambda: 4), 5) == whole[4:]
+    assert first(EndlessBatches(7, 3, seed=1, start=lambda: 12), 5) == whole[4:]
+
+
+@pytest.mark.parametrize(("batch_size", "world_size"), [(3, 1), (1, 2), (5, 3)])
+def test_another_batch_size_goes_on_at_the_same_sample(batch_size: int, world_size: int) -> None:
+    alone = [draw for batch in first(EndlessBatches(7, 1, seed=1), 60) for draw in batch]
+    devices = [
+        first(EndlessBatches(7, batch_size, 1, rank, world_size, start=lambda: 8), 3)
+        for rank in range(world_size)
+    ]
+    later = [draw for batches in zip(*devices, strict=True) for batch in batches for draw in batch]
+    assert later == alone[8 : 8 + 3 * batch_size * world_size]
 
 
 def test_start_is_asked_when_iteration_begins() -> None:
     position = 0
     batches = EndlessBatches(7, 3, start=lambda: position)
-    position = 2
+    position = 6
     assert next(iter(batches)) == batches.batch(2)
-    assert batches.started_at == 2
+    assert batches.started_at == 6
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
