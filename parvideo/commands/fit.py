@@ -12,11 +12,12 @@ import lightning
 import yaml
 from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerStatus
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from parvideo.commands.fit_options import DESCRIPTION, RUN_OPTIONS
 from parvideo.files import atomic_path, read_json
@@ -161,13 +162,16 @@ class FitCLI(LightningCLI):
         backend = self.config_init["compile"]
         callbacks += [Compile(backend)] if backend is not None else []
         peak = self.config_init["peak_tflops"]
-        callbacks += [Throughput(None if peak is None else peak * 1e12), StepLosses(self.out)]
+        callbacks += [StepLosses(self.out)]
         if self.config_init["sample_every"]:
             callbacks += [SampleClips(self.config_init["sample_every"])]
         callbacks += [StepProgress(f"training {self.out.name}")]
         self.checkpoints: RunCheckpoints | None = None
         if not config["fast_dev_run"]:
             callbacks += [ModelExport(self.out / "model", average)]
+        # After what validation brings with it, the time of which it leaves out.
+        callbacks += [Throughput(None if peak is None else peak * 1e12)]
+        if not config["fast_dev_run"]:
             every = self.config_init["checkpoint_every"]
             self.checkpoints = RunCheckpoints(self.out / FOLDER, every, stop_signals=stop_signals)
             callbacks += [self.checkpoints]

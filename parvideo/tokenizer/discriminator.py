@@ -50,8 +50,11 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Score float clips ``[B, 3, T, H, W]``: one number a patch, flattened to ``[B, patches]``."""
-        return self.layers(clips).flatten(1)
+        """Score float clips ``[B, 3, T, H, W]``: one number a patch, flattened to float32 ``[B, patches]``.
+
+        Float32 under autocast too: what is averaged and compared from here on are small differences.
+        """
+        return self.layers(clips).flatten(1).float()
 
 
 class ClipDiscriminator(nn.Module):

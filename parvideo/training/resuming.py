@@ -34,13 +34,9 @@ _SHOWN = 60
 _SEEDS = ("seed_everything", "data.seed", "model.seed")
 _LENGTH, _SCHEDULE, _FINAL_LR = "trainer.max_steps", "model.max_steps", "model.final_lr"
 # Where things lie, what is shown and how fast it runs: no result depends on it.
-_SILENT = ("config", "out", "resume", "print_plan", "plan.", "data.tokens", "data.root", "data.cache")
-_SILENT += (
-    "data.num_workers",
-    "trainer.default_root_dir",
-    "trainer.logger",
-    "peak_tflops",
-    "checkpoint_every",
+_SILENT = (
+    *("config", "out", "resume", "print_plan", "plan.", "data.tokens", "data.root", "data.cache"),
+    *("data.num_workers", "trainer.default_root_dir", "trainer.logger", "peak_tflops", "checkpoint_every"),
 )
 
 
@@ -156,7 +152,7 @@ def origin_of(run: Path, path: Path, checkpoint: Mapping[str, Any]) -> str | Non
     """The checkpoint of another run that a run began with, if it goes on from ``path``."""
     if path.resolve().parent != (run / FOLDER).resolve():
         return str(path.resolve())
-    return checkpoint.get(RECORD, {}).get("origin")  # type: ignore[no-any-return]
+    return checkpoint.get(RECORD, {}).get("origin")
 
 
 def check_resumable(

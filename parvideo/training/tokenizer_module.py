@@ -118,8 +118,8 @@ class TokenizerModule(lightning.LightningModule):
         """Say what is off, and refuse what would go wrong silently."""
         if self.perceptual is None:
             rank_zero_info("No perceptual loss: no LPIPS weights are given (model.init_args.perceptual).")
-        if self.adversary is not None and self.trainer.precision == "16-mixed":
-            raise ValueError("precision must not be '16-mixed' with an adversary; use 'bf16-mixed' or 32")
+        if self.trainer.precision == "16-mixed":  # which scales gradients, and would have them clipped so
+            raise ValueError("precision must not be '16-mixed' for a tokenizer; use 'bf16-mixed' or 32")
         if self.trainer.precision in ("bf16-true", "16-true"):
             raise ValueError(
                 f"precision is {self.trainer.precision!r}; a tokenizer's weights, and so its tokens, take "
@@ -191,8 +191,7 @@ class TokenizerModule(lightning.LightningModule):
             figures |= {"adversarial": adversarial}
         optimizer.zero_grad()
         self.manual_backward(loss)
-        if self.clip_norm:
-            self.clip_gradients(optimizer.optimizer, self.clip_norm, gradient_clip_algorithm="norm")
+        figures["grad_norm"] = self._clip(optimizer)
         optimizer.step()
         self._log(figures | {"loss": loss}, len(clips))
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(clips))
@@ -210,12 +209,20 @@ class TokenizerModule(lightning.LightningModule):
         loss, figures = adversary.discriminator_loss(clips, reconstructions, frames)
         optimizer.zero_grad()
         self.manual_backward(loss)
-        if self.clip_norm:
-            self.clip_gradients(optimizer.optimizer, self.clip_norm, gradient_clip_algorithm="norm")
-        if figures["hinge"] >= adversary.skip_below:
+        figures["grad_norm"] = self._clip(optimizer)
+        # Of all devices' clips: each by its own would step on some devices alone, and weights drift apart.
+        hinge = self.trainer.strategy.reduce(figures["hinge"], reduce_op="mean")
+        if hinge >= adversary.skip_below:
             # The raw optimizer: Lightning's wrapper would count this as another step of the training.
             optimizer.optimizer.step()
         self._log({f"discriminator_{name}": value for name, value in figures.items()}, len(clips))
+
+    def _clip(self, optimizer: LightningOptimizer) -> Tensor:
+        """Clip the gradient's norm; return what it was before."""
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if self.clip_norm:
+            return torch.nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+        return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
     def validation_step(self, batch: ClipBatch, batch_index: int) -> Tensor:
         """Add a batch to the figures, show its first clips; return uint8 reconstructions, for callbacks."""
