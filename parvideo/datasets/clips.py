@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from parvideo.datasets.cache import FrameCache
-from parvideo.datasets.probing import probe
+from parvideo.datasets.looking import look_into
 from parvideo.datasets.reading import Backend, read_frames
 from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
@@ -91,7 +91,8 @@ class ClipDataset(Dataset[ClipItem]):
                 and ``(0.8, 1)`` one video gives training and test clips that share no frame.
             backend: the decoder, see :func:`parvideo.datasets.reading.read_frames`.
             max_bad: the share of unreadable files above which it is an error.
-            infos: what :func:`probe` gave, by record id, to save looking into those files again.
+            infos: what :func:`probe` gave, by record id; other files are looked into unless they were before
+                and have not been touched (:func:`parvideo.datasets.looking.look_into`).
             cache: a folder of :func:`parvideo.datasets.build_cache` to take frames from, of the same
                 ``size``; the clips are the same bit for bit.
 
@@ -115,8 +116,17 @@ class ClipDataset(Dataset[ClipItem]):
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
         self._bad = torch.zeros(len(self.records), dtype=torch.bool).share_memory_()
         self._windows: list[_Window] = []
+        found = dict(infos or {})
+        unknown = [record for record in self.records if record.id not in found]
+        looked = look_into([record.path for record in unknown])
+        for record, info in zip(unknown, looked, strict=True):
+            if isinstance(info, UnreadableVideoError):
+                self._quarantine(record, info.reason)
+            else:
+                found[record.id] = info
         for record in self.records:
-            self._add(record, (infos or {}).get(record.id))
+            if record.id in found:
+                self._add(record, found[record.id])
         if not self._windows:
             first, reason = self.skipped[0]
             of_these = f"({first.path}: {reason}; {len(self.skipped)} such videos)"
@@ -176,12 +186,7 @@ class ClipDataset(Dataset[ClipItem]):
         """The video of every clip, and the first source frame that it may begin at."""
         return [(window.record, window.first) for window in self._windows]
 
-    def _add(self, record: VideoRecord, info: VideoInfo | None) -> None:
-        try:
-            info = info or probe(record.path)
-        except UnreadableVideoError as error:
-            self._quarantine(record, error.reason)
-            return
+    def _add(self, record: VideoRecord, info: VideoInfo) -> None:
         if self.fps is not None and self.fps > info.highest_fps * 1.01:
             rates = f"{info.highest_fps:g} frames a second, fewer than the {self.fps:g}"
             self.skipped.append((record, f"has {rates} {_TOO_SLOW}"))

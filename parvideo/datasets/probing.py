@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from parvideo.datasets.images import is_pillows, probe_image
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo, constant_rate
+from parvideo.datasets.whole import check_length, check_whole, promised
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # What is shown in them is only known once they are decoded.
 _NO_INDEX = {"mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v"}
 _NO_PRESENTATION_TIMES = {"avi"}  # what FFmpeg states there is guessed, and wrong for frames out of order
+_DELAY = 3  # frames that a coder holds back, as many as it may store out of order in a row
 _WIDEST = 10  # no lens or screen stretches pixels more; a header that says so is wrong
 
 
@@ -54,7 +56,7 @@ def probe(path: Path) -> VideoInfo:
             if _is_image(container):
                 return probe_image(path)
             candidates = _streams(path, container)
-            promised = {stream.index: _promised(container, stream) for stream in candidates}
+            stored = {stream.index: promised(container, stream) for stream in candidates}
             packets: dict[int, list[_Packet]] = {stream.index: [] for stream in candidates}
             first: VideoFrame | None = None
             for packet in container.demux(candidates):
@@ -68,7 +70,7 @@ def probe(path: Path) -> VideoInfo:
             there = packets[stream.index]
             if not there:
                 raise UnreadableVideoError(path, "holds no frames")
-            _check_whole(path, container, promised[stream.index], len(there))
+            check_whole(path, container, stored[stream.index], len(there))
             return _describe(path, container, stream, there, first, len(container.streams.video) == 1)
     except (FFmpegError, OSError, MemoryError) as error:
         raise UnreadableVideoError(path, f"cannot be opened as a video ({error})") from error
@@ -137,37 +139,6 @@ def _is_invisible(packet: "Packet[Any]") -> bool:
     return packet.stream.codec_context.name in ("vp8", "libvpx") and not bytes(packet)[0] & 0x10
 
 
-def _promised(container: "InputContainer", stream: "VideoStream") -> int:
-    """How many frames the header promises to be stored, hidden ones included; 0 if it does not say."""
-    name = container.format.name.split(",")[0]
-    if name == "mov":
-        return len(stream.index_entries)  # the header's count goes on beyond what an edit list leaves
-    return stream.frames if name == "avi" else 0
-
-
-def _check_whole(path: Path, container: "InputContainer", promised: int, there: int) -> None:
-    if promised - there <= max(2, 0.02 * promised):
-        return
-    # AVI's header counts empty chunks too, and may be wrong: only a file that ends early is cut short.
-    if container.format.name == "avi" and not _riff_ends_early(path):
-        return
-    raise UnreadableVideoError(
-        path, f"is cut short: its header promises {promised} frames, {there} are there"
-    )
-
-
-def _riff_ends_early(path: Path) -> bool:
-    size, at = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while at + 12 <= size:
-            file.seek(at)
-            name, length = struct.unpack("<4sI", file.read(8))
-            if name != b"RIFF":
-                return False
-            at += 8 + length + length % 2
-    return at > size + 1
-
-
 def _describe(
     path: Path,
     container: "InputContainer",
@@ -190,10 +161,10 @@ def _describe(
         ticks, first, counted = _decoded_times(path, stream.index, base, stated, counted)
     elif counted:  # pictures are stored at even steps and shown in another order: the steps stay
         ticks = sorted(p.dts for p in packets if p.dts is not None)
-        if len(ticks) > 2 and ticks[1] - ticks[0] == 2:
-            # One empty chunk after the first picture is a coder's delay and no time: so begin 124 of the 731
-            # clips of six classes of UCF-101, and nothing moves further in them there than afterwards.
-            ticks[0] += 1
+        if len(ticks) > 2 and 1 < ticks[1] - ticks[0] <= _DELAY + 1:
+            # Empty chunks right after the first picture are a coder's delay and no time: so begin 124 of the
+            # 731 clips of six classes of UCF-101, and nothing moves further there than afterwards.
+            ticks[0] = ticks[1] - 1
     else:
         ticks, first = _presentation_times(path, stream, packets, head, first)
     first = first or next(_decoded(path, stream.index), None)
@@ -205,6 +176,7 @@ def _describe(
         if stated is None:
             raise UnreadableVideoError(path, "states no frame rate, and its times do not rise")
         times = [k / stated for k in range(len(times))]
+    check_length(path, container, times[-1] + (1 / stated if stated else 0.0))
     constant = constant_rate(times, stated, float(base))
     height, width, orientation = _shown_form(path, stream, first)
     return VideoInfo(

@@ -162,7 +162,7 @@ def verify(
         too_short={
             name: f"has {video.info.frames} frames at {video.info.fps:g}, a clip takes {takes:.2f} s"
             for name, video in videos.items()
-            if video.info.frames <= int(takes * video.info.fps + 0.5)
+            if not video.info.starts(0, video.info.frames, frames, fps, None)
         },
         missing=sorted(named - there.keys()),
         unlisted=sorted(record.id for path, record in there.items() if named and path not in named),

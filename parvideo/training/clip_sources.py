@@ -20,6 +20,7 @@ from parvideo.datasets import ClipDataset, Policy, VideoInfo, VideoList, probe, 
 from parvideo.datasets.folders import is_video
 from parvideo.datasets.identity import identity
 from parvideo.datasets.left_out import check_classes, clip_lines
+from parvideo.datasets.looking import look_into
 from parvideo.files import read_json, sha256_file, sha256_json
 from parvideo.metrics.features import FeatureSet
 from parvideo.metrics.fvd import id_keys
@@ -102,7 +103,9 @@ class RealClips(ClipSource):
         self.by_reader = plain == ("antialiased", "center", "round")
         size: int | tuple[int, int] = protocol.size
         if not self.by_reader:
-            infos = infos or {record.id: probe(record.path) for record in videos.records}
+            if infos is None:
+                looked = zip(videos.records, look_into([r.path for r in videos.records]), strict=True)
+                infos = {record.id: info for record, info in looked if isinstance(info, VideoInfo)}
             size = _common_size(infos)
         self.dataset = ClipDataset(
             videos,

@@ -80,7 +80,7 @@ def test_the_manifest_saves_the_looking(root: Path, tmp_path: Path, monkeypatch:
     infos = read_infos(tmp_path / "manifest.json", videos)
     assert len(infos) == 12
     with monkeypatch.context() as patch:
-        patch.setattr("parvideo.datasets.clips.probe", lambda path: pytest.fail(f"looked into {path}"))
+        patch.setattr("parvideo.datasets.looking.probe", lambda path: pytest.fail(f"looked into {path}"))
         assert len(ClipDataset(videos, 9, 16, fps=8, infos=infos)) == 12
     damaged = bytearray(videos.records[3].path.read_bytes())
     damaged[len(damaged) // 2] ^= 1  # of equal size
