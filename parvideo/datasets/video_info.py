@@ -133,17 +133,21 @@ class VideoInfo:
         """The frames of a clip that begins at frame ``start``: by its ``fps``, or else every ``stride``-th.
 
         By ``fps`` it is the frames nearest to the times 0, 1/fps, 2/fps, ... from where ``start`` appears (of
-        two equally near the later). Numbers of ``frames`` and above mean that the video ends before.
+        two equally near the later), but none more than half a step before it appears. Numbers of ``frames``
+        and above mean that the video ends before.
         """
         if stride is not None:
             return [start + k * stride for k in range(count)]
         assert fps is not None
         if self.times is None:
             return [start + int(k * self.fps / fps + 0.5) for k in range(count)]
+        # A frame is nearest from the middle of the gap before it on, and of a long gap, in which the picture
+        # stands still, from half a step of the clip before it. The last one is shown as long as the mean.
+        # Times are rounded to a file's ticks, so that a middle is meant within a microsecond.
         appears = self._times
-        # A frame is nearest from the middle before it to the middle after it; the last is shown as long as
-        # the mean. Times are rounded to a file's ticks, so that a middle is meant within a microsecond.
-        middles = np.append((appears[1:] + appears[:-1]) / 2, appears[-1] + 0.5 / self.fps) - 1e-6
+        gaps = np.append(np.diff(appears), 1 / self.fps)
+        follows = np.append(appears[1:], appears[-1] + 1 / self.fps)
+        middles = follows - np.minimum(gaps, 1 / fps) / 2 - 1e-6
         wanted = appears[start] + np.arange(count) / fps
         wanted[0] = appears[start]
         return [start, *np.searchsorted(middles, wanted[1:], side="right").tolist()]
