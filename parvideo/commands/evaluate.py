@@ -1,7 +1,5 @@
 """`parvideo evaluate`: score generated clips against real ones and write a report that can be traced."""
 
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,19 +7,15 @@ from parvideo.commands.generation import PLAIN, GenerationOptions
 from parvideo.commands.numbers import at_least
 
 if TYPE_CHECKING:
-    import torch
-
-    from parvideo.datasets import VideoInfo, VideoList
     from parvideo.metrics.extractors import FeatureExtractor
     from parvideo.metrics.features import FeatureSet
     from parvideo.metrics.protocols import Protocol
-    from parvideo.pipeline import VideoPipeline
     from parvideo.training.clip_sources import ClipSource, RealClips
 
 
 def evaluate(
-    real: Path,
-    out: Path,
+    real: Path | None = None,
+    out: Path | None = None,
     model: Path | None = None,
     clips: Path | None = None,
     tokenizer: Path | None = None,
@@ -41,12 +35,15 @@ def evaluate(
     label_policy: Literal["copy-real", "uniform"] | None = None,
     repeats: int | None = None,
     reference: Path | None = None,
+    held_out: Literal["auto", "yes", "no"] = "auto",
+    held_out_reference: Path | None = None,
     generation: GenerationOptions = PLAIN,
     batch_size: int = 16,
     workers: int = 2,
     devices: int = 1,
     accelerator: str = "auto",
     allow_lossy: bool = False,
+    self_test: bool = False,
 ) -> dict[str, Any]:
     """Score generated clips (or a tokenizer's reconstructions) against real videos by FVD.
 
@@ -63,7 +60,7 @@ def evaluate(
         tokenizer: a tokenizer's folder; its reconstructions are scored against their originals (rFVD).
         i3d: Kinetics-400 I3D weights of your own: state dict, safetensors or TorchScript.
         features: folder of a small feature network; the number compares with nothing published.
-        protocol: larp-10k, magvit-10k, stylegan-v-2048, tats-2048 or videogpt-256.
+        protocol: larp-10k, magvit-10k, stylegan-v-2048, tats-2048, videogpt-256, nbp-10k or ucf101-six-64.
         split: which real videos.
         split_index: which of UCF-101's three splits.
         annotations: folder of UCF-101's lists, if it is neither in nor beside the real videos.
@@ -77,26 +74,38 @@ def evaluate(
         label_policy: which classes are generated.
         repeats: independent repetitions.
         reference: features of the real clips, written by `parvideo fvd-stats`.
+        held_out: whether the report also holds the test split: its FVD, and class accuracy by a linear probe;
+            auto: under ucf101-six-64 only.
+        held_out_reference: features of the test split, written by `parvideo fvd-stats --split test`.
         generation: how a model generates; each repetition takes the next seed.
         batch_size: clips at a time.
         workers: processes that read videos.
         devices: how many devices.
         accelerator: auto, cpu, gpu, ...
         allow_lossy: score compressed video; the report says so.
+        self_test: score nothing; make the known clips, and show whether the I3D gives their known logits,
+            FVD and KVD on this machine.
 
     Returns:
         The report.
     """
     import time
 
+    from parvideo.commands.scoring_request import ScoringRequest
     from parvideo.datasets import load_videos
     from parvideo.metrics.features import FeatureStore, load_reference
+    from parvideo.metrics.protocols import WITH_HELD_OUT
     from parvideo.metrics.report import Subject, make_report, render, write_report
+    from parvideo.metrics.splits import HeldOut
     from parvideo.seeds import check_seed
     from parvideo.training.data import say_listing
     from parvideo.training.devices import launch
     from parvideo.training.scoring import extract_features, place
 
+    if self_test:
+        return _self_test(i3d, accelerator)
+    if real is None or out is None:
+        raise ValueError("give --real, a folder of real videos, and --out, the report's file")
     started = time.monotonic()
     asked = {"model": model, "clips": clips, "tokenizer": tokenizer}
     given = [name for name, value in asked.items() if value is not None]
@@ -127,56 +136,103 @@ def evaluate(
     )
     if model is not None:
         check_seed(generation.seed + chosen.repeats - 1, "the seed of the last repetition")
+    wants_held_out = held_out == "yes" or held_out_reference is not None
+    wants_held_out |= held_out == "auto" and protocol in WITH_HELD_OUT and chosen.split == "train"
+    if wants_held_out and chosen.split != "train":
+        raise ValueError(f"split is {chosen.split}: --held-out sets the test split beside the train split")
+    if wants_held_out and held_out == "no":
+        raise ValueError("held-out is no, and --held-out-reference is given; leave out one of them")
     extractor = choose_extractor(i3d, features, chosen)
     fabric = launch(accelerator, devices)
     place(extractor, fabric)
     listed = load_videos(real, chosen.split, split_index, annotations)
-    request = _Request(listed, model, clips, tokenizer, allow_lossy, workers, generation, fabric.device)
-    fingerprint = extractor.fingerprint
+    request = ScoringRequest(listed, model, clips, tokenizer, allow_lossy, workers, generation, fabric.device)
+    first = request.real_clips(chosen, 0)
+    say_listing(real, listed, first.dataset)
+    notes = request.check_form(chosen, first)
     folder = out.parent / f"{out.stem}-features"
-    sets, notes = [], []
+
+    def featurize(source: "ClipSource", name: str, header: dict[str, str]) -> "FeatureSet":
+        store = FeatureStore(folder / name, header | {"extractor": extractor.fingerprint})
+        title = name.rstrip("-0123456789")
+        form = (chosen.frames, chosen.size, batch_size, title, chosen.window)
+        notes.extend(extract_features(source, store, extractor, fabric, *form))
+        return store.load()
+
+    def real_features(
+        source: "RealClips", name: str, protocol_hash: str, reference: Path | None, repeat: int = 0
+    ) -> "FeatureSet":
+        header = {"protocol": protocol_hash, "dataset": source.manifest}
+        if reference is not None:
+            return load_reference(reference, header | {"extractor": extractor.fingerprint}, repeat)[0]
+        return featurize(source, name, header)
+
+    sets = []
     count = chosen.repeats if model is not None else 1
     for repeat in range(count):
-        source = request.real_clips(chosen, repeat)
-        if repeat == 0:
-            say_listing(real, listed, source.dataset)
-        header = {"protocol": chosen.hash, "extractor": fingerprint, "dataset": source.manifest}
-        if reference is not None:
-            real_set, _ = load_reference(reference, header, repeat)
-        else:
-            store = FeatureStore(folder / f"real-{repeat}", header)
-            extract_features(source, store, extractor, fabric, chosen.frames, chosen.size, batch_size, "real")
-            real_set = store.load()
+        source = first if repeat == 0 else request.real_clips(chosen, repeat)
+        real_set = real_features(source, f"real-{repeat}", chosen.hash, reference, repeat)
         fake = request.fake_clips(chosen, repeat, source, real_set)
-        header = {"protocol": chosen.hash, "extractor": fingerprint, "clips": fake.manifest}
-        store = FeatureStore(folder / f"generated-{repeat}", header)
-        notes += extract_features(
-            fake, store, extractor, fabric, chosen.frames, chosen.size, batch_size, "generated"
-        )
-        sets.append((real_set, store.load()))
+        header = {"protocol": chosen.hash, "clips": fake.manifest}
+        sets.append((real_set, featurize(fake, f"generated-{repeat}", header)))
         if repeat == 0:
-            real_info, fake_info = source.description, fake.description
+            fake_info = fake.description
         notes += [note for note in (*source.notes, *fake.notes) if note not in notes]
+    other = None
+    if wants_held_out:
+        their = chosen.customized(split="test")
+        source = request.held_out_clips(load_videos(real, "test", split_index, annotations), their)
+        held_real = real_features(source, "held-out", their.hash, held_out_reference)
+        held_fake = sets[0][1]
+        if tokenizer is not None:
+            decoded = request.fake_clips(their, 0, source, held_real)
+            header = {"protocol": their.hash, "clips": decoded.manifest}
+            held_fake = featurize(decoded, "held-out-generated", header)
+        other = HeldOut(held_real, held_fake, their.hash, source.description)
+        notes += [f"held-out: {note}" for note in source.notes]
     report = make_report(
         sets,
         chosen,
         Subject(
             generated=fake_info,
-            real={"folder": str(real), **real_info},
+            real={"folder": str(real), **first.description},
             extractor=describe_extractor(extractor, features),
             comparability=extractor.comparability,
             lossy=fake.lossy,
             logits=getattr(extractor, "gives_logits", False),
             paired=tokenizer is not None,
-            class_count=source.class_count,
+            class_names=first.class_names,
             notes=notes,
             wall_seconds=time.monotonic() - started,
+            held_out=other,
         ),
     )
     if fabric.global_rank == 0:
         write_report(out, report)
         print(render(report))
     return report
+
+
+def _self_test(i3d: Path | None, accelerator: str) -> dict[str, Any]:
+    """Ask the I3D about the known clips, print what it says, and raise ValueError if it is wrong."""
+    from parvideo.metrics import i3d_weights, known_clips
+    from parvideo.metrics.extractors import I3DExtractor
+    from parvideo.training.devices import launch
+    from parvideo.training.scoring import place
+
+    extractor = I3DExtractor(i3d_weights.find(i3d), bn_eps=i3d_weights.BN_EPS)
+    device = launch(accelerator, 1)
+    place(extractor, device)
+    found = known_clips.measure(extractor)
+    comparison = known_clips.compare(found, known_clips.expected())
+    print(comparison.table())
+    if not comparison.passed:
+        raise ValueError(
+            f"{extractor.path} on {device.device} does not give the known answers, which hold for the "
+            f"weights of `{i3d_weights.COMMAND}` in float32: numbers made here do not compare"
+        )
+    print(f"the known answers are met on {device.device}")
+    return {"logits_difference": comparison.rows[0][3], "fvd": found.fvd, "kvd": found.kvd}
 
 
 def choose_protocol(name: str, **changes: Any) -> "Protocol":
@@ -224,86 +280,3 @@ def describe_extractor(extractor: "FeatureExtractor", features: Path | None) -> 
         "path": str(getattr(extractor, "path", features)),
         "weights_sha256": getattr(extractor, "weights_sha256", None),
     }
-
-
-@dataclass
-class _Request:
-    """What is to be scored, as asked for on the command line; what that takes is loaded once.
-
-    Attributes:
-        videos: the real ones.
-        model, clips, tokenizer: one of them is not None.
-        allow_lossy: whether clips may be compressed video.
-        workers: processes that read videos.
-        generation: how the model generates.
-        device: where.
-    """
-
-    videos: "VideoList"
-    model: Path | None
-    clips: Path | None
-    tokenizer: Path | None
-    allow_lossy: bool
-    workers: int
-    generation: GenerationOptions
-    device: "torch.device"
-    _infos: "dict[str, VideoInfo] | None" = None
-
-    def real_clips(self, protocol: "Protocol", repeat: int) -> "RealClips":
-        """The real clips of a repetition."""
-        from parvideo.training.clip_sources import RealClips
-
-        source = RealClips(self.videos, protocol, repeat, self.workers, self._infos)
-        self._infos = source.infos
-        return source
-
-    def fake_clips(
-        self, protocol: "Protocol", repeat: int, source: "RealClips", real: "FeatureSet"
-    ) -> "ClipSource":
-        """The clips that are scored against them."""
-        from dataclasses import replace
-
-        from parvideo.pretrained import load_tokenizer
-        from parvideo.training import clip_sources
-
-        if self.clips is not None:
-            return clip_sources.SavedClips(self.clips, self.allow_lossy, source.class_count)
-        if self.tokenizer is not None:
-            network = load_tokenizer(self.tokenizer, self.device)
-            return clip_sources.ReconstructedClips(source, network, self.tokenizer)
-        assert self.model is not None
-        pipeline, options = self._pipeline, self.generation
-        classes = len(pipeline.class_names)
-        if options.unconditional:
-            labels = [classes] * protocol.fake_count
-        elif classes != source.class_count:
-            raise ValueError(f"the model has {classes} classes, the real videos {source.class_count}")
-        elif protocol.label_policy == "copy-real":
-            labels = clip_sources.copied_labels(real, protocol.fake_count, protocol.clip_seed)
-        else:
-            labels = clip_sources.uniform_labels(protocol.fake_count, classes)
-        return clip_sources.GeneratedClips(
-            pipeline,
-            labels,
-            replace(options.config(), seed=options.seed + repeat),
-            self.model,
-            options.latent_frames,
-            options.overlap,
-            self._models,
-        )
-
-    @cached_property
-    def _pipeline(self) -> "VideoPipeline":
-        from parvideo.pipeline import VideoPipeline
-
-        assert self.model is not None
-        pipeline = VideoPipeline.from_pretrained(self.model, self.device)
-        self.generation.prepare(pipeline)
-        return pipeline
-
-    @cached_property
-    def _models(self) -> dict[str, str]:
-        from parvideo.training.clip_sources import identify
-
-        assert self.model is not None
-        return identify(self.model)

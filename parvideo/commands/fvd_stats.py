@@ -38,7 +38,7 @@ def fvd_stats(
         out: the file to write, ending in .npz.
         i3d: Kinetics-400 I3D weights of your own, instead of those that `parvideo weights i3d` keeps.
         features: folder of a small feature network instead.
-        protocol: larp-10k, magvit-10k, stylegan-v-2048, tats-2048 or videogpt-256.
+        protocol: larp-10k, magvit-10k, stylegan-v-2048, tats-2048, videogpt-256, nbp-10k or ucf101-six-64.
         split: which real videos.
         split_index: which of UCF-101's three splits.
         annotations: folder of UCF-101's lists, if it is neither in nor beside the real videos.
@@ -92,7 +92,8 @@ def fvd_stats(
             say_listing(real, listed, source.dataset)
         header = {"protocol": chosen.hash, "extractor": fingerprint, "dataset": source.manifest}
         store = FeatureStore(out.with_suffix("") / (f"shards-{repeat}" if repeat else "shards"), header)
-        extract_features(source, store, extractor, fabric, chosen.frames, chosen.size, batch_size, "real")
+        form = (chosen.frames, chosen.size, batch_size, "real", chosen.window)
+        extract_features(source, store, extractor, fabric, *form)
         stores.append((store, header))
     if fabric.global_rank == 0:
         save_reference(out, [(store.load(), header) for store, header in stores])

@@ -71,6 +71,7 @@ def sample(
     )
     from parvideo.pipeline import VideoPipeline
     from parvideo.pretrained import TOKENIZER, find_folder, fingerprint
+    from parvideo.training.clip_rates import recorded_form, write_form
     from parvideo.training.devices import launch
 
     at_least(1, num=num, clips_per_file=clips_per_file, given_frames=given_frames, batch_size=batch_size)
@@ -122,6 +123,7 @@ def sample(
         },
     )
     if fabric.is_global_zero:
+        write_form(out, recorded_form(folder), pipeline.class_names)
         sweep(out)
     with ending_tidily():
         generate_files(pipeline, clips, out, clips_per_file, together, previews, fabric)

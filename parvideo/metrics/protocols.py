@@ -42,6 +42,7 @@ class Protocol:
         fake_count: generated clips.
         formula: of the Fréchet distance.
         repeats: independent repetitions over which mean and standard deviation are reported.
+        window: frames of the clips that are chosen, whose first ``frames`` are scored; None for all of them.
 
     Raises:
         ValueError: naming the field, its value, and what would be right.
@@ -66,6 +67,7 @@ class Protocol:
     fake_count: int
     formula: FrechetFormula = field(default_factory=FrechetFormula)
     repeats: int = 1
+    window: int | None = None
 
     def __post_init__(self) -> None:
         choices = {
@@ -93,12 +95,25 @@ class Protocol:
             raise ValueError(f"stride is {self.stride} and fps is {self.fps}; stride >= 1, fps > 0")
         if self.real_count == 1:
             raise ValueError("real_count is 1; it must be at least 2, or 0 for all clips")
+        if self.window is not None and self.window <= self.frames:
+            raise ValueError(
+                f"window is {self.window}; it must be above frames ({self.frames}), or None if all frames of "
+                "a clip are scored"
+            )
         if self.bn_eps <= 0:
             raise ValueError(f"bn_eps is {self.bn_eps}; it must be positive (1e-3 or 1e-5)")
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field as JSON."""
-        return asdict(self)
+        """Every field as JSON; ``window`` only where there is one, so that older hashes stay as they were."""
+        fields = asdict(self)
+        if self.window is None:
+            del fields["window"]
+        return fields
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames of a real clip as it is chosen, before it is cut to ``frames``."""
+        return self.window or self.frames
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> "Protocol":
@@ -131,6 +146,8 @@ class Protocol:
             given.setdefault("stride", None)
         elif "stride" in given:
             given["fps"] = None
+        if "frames" in given:
+            given.setdefault("window", None)
         changed = replace(self, **given)
         return changed if changed.hash == self.hash else replace(changed, name="custom")
 
@@ -209,8 +226,37 @@ PROTOCOLS: dict[str, Protocol] = {
             formula=FrechetFormula("svd", ddof=1, precision="float32"),
             repeats=4,
         ),
+        replace(
+            LARP_10K,
+            name="nbp-10k",
+            clip_policy="center",
+            window=17,
+            stride=None,
+            fps=8.0,
+            clip_seed=0,
+            real_count=0,
+            formula=FrechetFormula("sqrtm", ddof=1),
+        ),
+        replace(
+            LARP_10K,
+            name="ucf101-six-64",
+            clip_policy="center",
+            frames=17,
+            stride=None,
+            fps=12.5,
+            clip_seed=0,
+            size=64,
+            real_count=0,
+            fake_count=512,
+            formula=FrechetFormula("svd", ddof=1),
+        ),
     )
 }
+
+UNPUBLISHED = ("ucf101-six-64",)
+"""Protocols of this project, under which nobody else has published a number."""
+WITH_HELD_OUT = ("ucf101-six-64",)
+"""Protocols whose reports set the held-out split beside the training split unless told not to."""
 
 
 def get_protocol(name: str) -> Protocol:

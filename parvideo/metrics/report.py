@@ -12,7 +12,14 @@ from parvideo.files import AnyPath, read_json, write_json, write_text
 from parvideo.metrics.features import FeatureSet
 from parvideo.metrics.fvd import FrechetResult, describe
 from parvideo.metrics.inception_score import inception_score
-from parvideo.metrics.protocols import Protocol
+from parvideo.metrics.protocols import UNPUBLISHED, Protocol
+from parvideo.metrics.splits import (
+    HeldOut,
+    class_section,
+    held_out_section,
+    probe_section,
+    render_sections,
+)
 
 KIND = "parvideo-fvd-report"
 
@@ -28,10 +35,11 @@ class Subject:
         comparability: why the number compares with nothing published; empty where only the protocol decides.
         logits: the features are class logits of which an Inception Score is wanted.
         paired: generated clips are reconstructions of the real ones (rFVD).
-        class_count: classes of the data set.
+        class_names: classes of the data set.
         lossy: generated clips were read from compressed video.
         notes: what else a reader must know (clips left out or cut).
         wall_seconds: duration of the evaluation.
+        held_out: the held-out split's features, where they are wanted.
     """
 
     generated: dict[str, Any]
@@ -40,10 +48,11 @@ class Subject:
     comparability: str
     logits: bool
     paired: bool
-    class_count: int
+    class_names: list[str]
     lossy: bool
     notes: list[str]
     wall_seconds: float
+    held_out: HeldOut | None = None
 
 
 def make_report(
@@ -78,7 +87,9 @@ def make_report(
     first = results[0]
     values = [result.fvd for result in results]
     warnings = [*first.warnings, *_shortfalls(real, fake, protocol, subject, len(sets))]
-    comparable = not subject.comparability and protocol.name != "custom" and not warnings
+    published = protocol.name not in ("custom", *UNPUBLISHED)
+    comparable = not subject.comparability and published and not warnings
+    held_out, names = subject.held_out, subject.class_names
     return {
         "kind": KIND,
         "metric": "rFVD" if subject.paired else "FVD",
@@ -86,9 +97,14 @@ def make_report(
         "fvd_std_over_repeats": float(np.std(values, ddof=1)) if len(values) > 1 else None,
         "repeats": [_describe(result) for result in results],
         "inception_score": _inception_score(fake) if subject.logits else None,
-        "classes_covered": {"real": real.classes, "generated": fake.classes, "of": subject.class_count},
+        "classes_covered": {"real": real.classes, "generated": fake.classes, "of": len(names)},
+        "held_out": None
+        if held_out is None
+        else held_out_section(real, fake, held_out, protocol.formula, subject.paired),
+        "classes": class_section(real, fake, names, held_out),
+        "class_accuracy": None if held_out is None else _class_accuracy(real, fake, names, held_out, subject),
         "comparable_with_published": comparable,
-        "comparability": subject.comparability or _comparability(protocol, comparable),
+        "comparability": _comparability(protocol, comparable, subject.comparability),
         "warnings": warnings,
         "notes": subject.notes,
         "protocol": protocol.to_dict(),
@@ -167,7 +183,7 @@ def render(report: dict[str, Any]) -> str:
     ]
     wide = max(len(left) for left, _ in rows)
     lines = [f"{left:<{wide}}  {right}" for left, right in rows]
-    lines += ["", report["comparability"]]
+    lines += [*render_sections(report), "", report["comparability"]]
     lines += [f"warning: {text}" for text in report["warnings"]]
     lines += [f"note: {text}" for text in report["notes"]]
     return "\n".join(lines) + "\n"
@@ -201,13 +217,24 @@ def compare(names: list[str], reports: list[dict[str, Any]]) -> str:
         raise ValueError(f"{len(reports)} reports given; comparing takes at least 2")
     check_comparable(reports)
     wide = max(len("report"), *(len(name) for name in names))
-    lines = [f"{'report':<{wide}}  {reports[0]['metric']:>10} {'s.e.':>8} {'infinity':>10} {'KVD':>10}"]
+    both = all(report.get("held_out") for report in reports)
+    read = all(isinstance(report.get("class_accuracy"), dict) for report in reports)
+    lines = [
+        f"{'report':<{wide}}  {reports[0]['metric']:>10} {'s.e.':>8} {'infinity':>10} {'KVD':>10}"
+        + (f" {'held out':>10} {'s.e.':>8}" if both else "")
+        + (f" {'class read':>10}" if read else "")
+    ]
     for name, report in sorted(zip(names, reports, strict=True), key=lambda pair: pair[1]["fvd"]):
         row = report["repeats"][0]
         lines.append(
             f"{name:<{wide}}  {_number(report['fvd']):>10} {_number(row['standard_error']):>8} "
             f"{_number(row['fvd_infinity']):>10} {row['kvd']:>10.4g}"
         )
+        if both:
+            other = report["held_out"]
+            lines[-1] += f" {_number(other['fvd']):>10} {_number(other['standard_error']):>8}"
+        if read:
+            lines[-1] += f" {report['class_accuracy']['generated']['accuracy']:>10.1%}"
     lines += ["", f"protocol {reports[0]['protocol']['name']} ({reports[0]['protocol_hash'][:12]})"]
     return "\n".join(lines) + "\n"
 
@@ -235,6 +262,13 @@ def _describe(result: FrechetResult) -> dict[str, Any]:
     }
 
 
+def _class_accuracy(
+    real: FeatureSet, fake: FeatureSet, names: list[str], held_out: HeldOut, subject: Subject
+) -> dict[str, Any] | str:
+    """Of held-out reconstructions where there are such: the probe has seen the originals of the others."""
+    return probe_section(real, held_out.fake if subject.paired else fake, names, held_out.real)
+
+
 def _inception_score(fake: FeatureSet) -> dict[str, Any]:
     return asdict(inception_score(fake.features.astype(np.float64), parts=min(10, len(fake))))
 
@@ -249,14 +283,20 @@ def _shortfalls(
         warnings.append(f"the protocol takes {protocol.fake_count} generated clips, there are {len(fake)}")
     if repeats != protocol.repeats and not subject.paired:
         warnings.append(f"the protocol takes {protocol.repeats} repeats, there are {repeats}")
-    if subject.class_count > 1 and real.classes == 1:
-        warnings.append(f"the real clips cover one class of {subject.class_count}")
+    if len(subject.class_names) > 1 and real.classes == 1:
+        warnings.append(f"the real clips cover one class of {len(subject.class_names)}")
     if subject.lossy:
         warnings.append("generated clips were read from compressed video: the value holds its losses too")
     return warnings
 
 
-def _comparability(protocol: Protocol, comparable: bool) -> str:
+def _comparability(protocol: Protocol, comparable: bool, features: str) -> str:
+    """What the number compares with, by the protocol and by what is said of the features."""
+    if protocol.name in UNPUBLISHED:
+        own = f"Comparable within {protocol.name} only: no number is published under it elsewhere."
+        return f"{own} {features}".rstrip()
+    if features:
+        return features
     if comparable:
         return f"Comparable with numbers published under {protocol.name}, as far as docs/fvd.md says."
     return "Not comparable with published FVD: the protocol is custom or was not met in full (see warnings)."

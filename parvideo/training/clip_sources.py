@@ -109,7 +109,7 @@ class RealClips(ClipSource):
             size = _common_size(infos)
         self.dataset = ClipDataset(
             videos,
-            frames=protocol.frames,
+            frames=protocol.clip_frames,
             size=size,
             fps=protocol.fps,
             stride=protocol.stride,
@@ -120,7 +120,7 @@ class RealClips(ClipSource):
         check_classes(videos, self.dataset)
         self.videos = videos
         self.infos = self.dataset.infos
-        self.class_count = len(videos.class_names)
+        self.class_names = list(videos.class_names)
         size_of_epoch = len(self.dataset)
         count = protocol.real_count or size_of_epoch
         # Where clips start anywhere, a second epoch gives other clips of the same videos.

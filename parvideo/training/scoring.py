@@ -25,6 +25,7 @@ def extract_features(
     size: int,
     batch_size: int,
     title: str,
+    window: int | None = None,
 ) -> list[str]:
     """Put the features of all clips of a source into a store, leaving out what it already holds.
 
@@ -40,6 +41,7 @@ def extract_features(
         size: height and width they must have.
         batch_size: clips at a time.
         title: of the progress bar.
+        window: frames that the protocol has clips made of before they are cut: no warning then.
 
     Returns:
         Warnings for the report.
@@ -70,7 +72,7 @@ def extract_features(
                     f"{title} clips are {clips.shape[2]}x{clips.shape[3]}, the protocol's {size}x{size}; "
                     f"pass --size {clips.shape[2]} (which makes it a custom protocol)"
                 )
-            if clips.shape[1] > frames:
+            if clips.shape[1] > frames and clips.shape[1] != window:
                 warnings.add(
                     f"{title} clips have {clips.shape[1]} frames; only the first {frames} were scored"
                 )

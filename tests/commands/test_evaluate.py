@@ -18,8 +18,10 @@ from parvideo.commands.fvd_stats import fvd_stats
 from parvideo.commands.generation import GenerationOptions
 from parvideo.datasets import load_videos, write_mp4
 from parvideo.datasets.toy import ToySettings, write_toy_data
+from parvideo.metrics import known_clips
 from parvideo.metrics.classifier import SmallI3D, SmallI3DExtractor
 from parvideo.metrics.features import FeatureSet
+from parvideo.metrics.i3d import InceptionI3d
 from parvideo.metrics.protocols import LARP_10K
 from parvideo.order import regions
 from parvideo.pretrained import save_generator, save_tokenizer
@@ -116,6 +118,78 @@ def test_reconstructions_are_paired_with_their_originals(folder: Path, tmp_path:
     report = run(folder, tmp_path / "r.json", tokenizer=folder / "tokenizer")
     assert report["metric"] == "rFVD"
     assert report["repeats"][0]["fake_count"] == report["repeats"][0]["real_count"] == 16
+
+
+def test_held_out_clips_stand_beside_the_training_split(folder: Path, tmp_path: Path) -> None:
+    plain = run(folder, tmp_path / "p.json", model=folder / "model")
+    assert plain["held_out"] is plain["class_accuracy"] is None
+    assert [row["class"] for row in plain["classes"]] == load_videos(folder / "toy").class_names
+    report = run(folder, tmp_path / "r.json", model=folder / "model", held_out="yes")
+    assert report["fvd"] == plain["fvd"]
+    held = report["held_out"]
+    assert held["real_count"] == 8  # 2 classes x 1 held-out scene x 2 videos x 2 clips
+    assert held["fake_count"] == 6
+    assert 0 <= report["class_accuracy"]["held_out"]["accuracy"] <= 1
+    assert "held-out split" in (tmp_path / "r.txt").read_text()
+    fvd_stats(folder / "toy", tmp_path / "test.npz", features=folder / "net", split="test", **SMALL)
+    again = run(folder, tmp_path / "s.json", model=folder / "model", held_out_reference=tmp_path / "test.npz")
+    assert again["held_out"]["fvd"] == pytest.approx(held["fvd"], rel=1e-6)
+    assert not (tmp_path / "s-features/held-out").exists()
+
+
+def test_held_out_reconstructions_are_of_held_out_clips(folder: Path, tmp_path: Path) -> None:
+    report = run(folder, tmp_path / "r.json", tokenizer=folder / "tokenizer", held_out="yes")
+    assert report["held_out"]["real_count"] == report["held_out"]["fake_count"] == 8
+
+
+def test_held_out_asks_for_the_training_split(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="split is test"):
+        run(folder, tmp_path / "r.json", held_out="yes", split="test")
+    with pytest.raises(ValueError, match="leave out one"):
+        run(folder, tmp_path / "r.json", held_out="no", held_out_reference=tmp_path / "x.npz")
+
+
+def test_a_model_of_other_clips_is_refused_before_work(folder: Path, tmp_path: Path) -> None:
+    for name, change in {"rate": {"fps": 8.0}, "size": {"size": 64}}.items():
+        shutil.copytree(folder / "model", tmp_path / name)
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        (tmp_path / name / "config.json").write_text(json.dumps({**config, "extra": change}))
+        with pytest.raises(ValueError, match=f"--{'fps 8' if name == 'rate' else 'size 64'}"):
+            run(folder, tmp_path / "r.json", model=tmp_path / name)
+    assert not (tmp_path / "r-features").exists()
+    shutil.copytree(folder / "clips", tmp_path / "clips")
+    (tmp_path / "clips" / "clips.json").write_text(json.dumps({"class_names": ["x", "y"]}))
+    with pytest.raises(ValueError, match="lists of classes differ"):
+        run(folder, tmp_path / "r.json", clips=tmp_path / "clips")
+
+
+def test_a_window_is_cut_to_its_first_frames(folder: Path) -> None:
+    small = LARP_10K.customized(frames=9, size=32, stride=2, clip_policy="center", window=11)
+    source = RealClips(load_videos(folder / "toy", "train"), small)
+    whole = RealClips(load_videos(folder / "toy", "train"), small.customized(frames=11))
+    ((a,), (b,)) = (list(s.batches(s.ids[:2], 2)) for s in (source, whole))
+    assert torch.equal(a.clips, b.clips)
+
+
+def test_self_test_names_the_command_without_weights() -> None:
+    with pytest.raises(FileNotFoundError, match="parvideo weights i3d"):
+        evaluate(self_test=True)
+    with pytest.raises(ValueError, match="give --real"):
+        evaluate()
+
+
+def test_self_test_refuses_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = known_clips.expected()
+    state = InceptionI3d().state_dict()
+    torch.save(state, tmp_path / "other.pt")
+    for shift, passes in ((0.0, True), (1.0, False)):
+        known = known_clips.from_logits(wanted.logits + shift)
+        monkeypatch.setattr(known_clips, "measure", lambda extractor, known=known: known)
+        if passes:
+            assert evaluate(i3d=tmp_path / "other.pt", self_test=True)["fvd"] == pytest.approx(wanted.fvd)
+        else:
+            with pytest.raises(ValueError, match="does not give the known answers"):
+                evaluate(i3d=tmp_path / "other.pt", self_test=True)
 
 
 def test_cached_reference_gives_the_same_and_is_refused_elsewhere(folder: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from parvideo.order import OrderSpec
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained import save_generator
 from parvideo.sampling import SamplingConfig
+from parvideo.training.clip_rates import read_form
 from parvideo.transformer import VideoTransformer
 
 
@@ -158,7 +159,7 @@ def test_sigterm_leaves_no_half_written_file(
         with pytest.raises(SystemExit) as leaving:
             sample(generator_folder, tmp_path)
     assert leaving.value.code == 143
-    assert [path.name for path in tmp_path.iterdir()] == ["sample.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"sample.json", "clips.json"}
     assert signal.getsignal(signal.SIGTERM) == handler
     sample(generator_folder, tmp_path)
     assert len(arrays(tmp_path)) == 1
@@ -336,3 +337,11 @@ def test_clips_in_memory_do_not_grow_with_their_number(
         sample(generator_folder, tmp_path / str(num), num=num, clips_per_file=8, previews=2)
         most.append(held)
     assert most[0] == most[1] <= 2 * 8  # two files' clips; there are 24 and 96 in all
+
+
+def test_the_folder_says_what_its_clips_are(generator_folder: Path, tmp_path: Path) -> None:
+    sample(generator_folder, tmp_path, class_=["Archery"], num=1, batch_size=1, previews=0)
+    form = read_form(tmp_path)
+    assert form["fps"] == 12.5
+    assert form["size"] == 16  # by its tokenizer
+    assert form["class_names"] == ["Archery", "Bowling", "Surfing"]

@@ -26,12 +26,14 @@ OTHER = {
     "fake_count": 5,
     "formula": FrechetFormula("exact", 0),
     "repeats": 3,
+    "window": 17,
 }
 
 
 def test_the_named_ones_are_distinct_and_the_default_is_larp() -> None:
-    assert set(PROTOCOLS) == {"larp-10k", "magvit-10k", "stylegan-v-2048", "tats-2048", "videogpt-256"}
-    assert len({protocol.hash for protocol in PROTOCOLS.values()}) == 5
+    published = {"larp-10k", "magvit-10k", "stylegan-v-2048", "tats-2048", "videogpt-256", "nbp-10k"}
+    assert set(PROTOCOLS) == {*published, "ucf101-six-64"}
+    assert len({protocol.hash for protocol in PROTOCOLS.values()}) == 7
     assert get_protocol("larp-10k") is LARP_10K
     with pytest.raises(ValueError, match="larp-10k"):
         get_protocol("fvd")
@@ -54,6 +56,27 @@ def test_stride_and_rate_replace_each_other() -> None:
     at_rate = LARP_10K.customized(fps=8.0)
     assert (at_rate.stride, at_rate.fps) == (None, 8.0)
     assert at_rate.customized(stride=1).hash == LARP_10K.hash
+
+
+def test_hashes_written_into_reports_and_references_stay() -> None:
+    hashes = {name: protocol.hash[:12] for name, protocol in PROTOCOLS.items()}
+    assert hashes == {
+        "larp-10k": "a6bd942dc7cb",
+        "magvit-10k": "9016bd779c78",
+        "stylegan-v-2048": "c889c69be717",
+        "tats-2048": "8e2b9e3389f6",
+        "videogpt-256": "00675b5f5c0d",
+        "nbp-10k": "e0c1753ec822",
+        "ucf101-six-64": "2edc59a55874",
+    }
+
+
+def test_nbp_scores_the_first_16_of_17_frames() -> None:
+    protocol = get_protocol("nbp-10k")
+    assert (protocol.clip_frames, protocol.frames, protocol.fps) == (17, 16, 8.0)
+    assert protocol.customized(frames=17).clip_frames == 17
+    with pytest.raises(ValueError, match="window is 16"):
+        protocol.customized(window=16)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)

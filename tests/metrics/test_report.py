@@ -32,7 +32,7 @@ def subject(**changes: Any) -> Subject:
         "logits": False,
         "lossy": False,
         "paired": False,
-        "class_count": 4,
+        "class_names": list("abcd"),
         "notes": [],
         "wall_seconds": 1.0,
     }
