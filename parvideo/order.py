@@ -20,6 +20,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from parvideo.clips import TensorLike, as_tensor
 from parvideo.order_dyadic import dyadic_groups
 
 Grid = tuple[int, int, int]
@@ -156,22 +157,24 @@ class GenerationOrder:
             return visible.tril()
         return self.group[:, None] >= self.group[None, :]
 
-    def flatten(self, tokens: Tensor) -> Tensor:
+    def flatten(self, tokens: TensorLike) -> Tensor:
         """Put grid tokens ``[B, t, h, w]`` into the order, ``[B, N]``.
 
         Raises:
             ValueError: if the tokens do not lie on this order's grid.
         """
+        tokens = as_tensor(tokens, "tokens")
         if tuple(tokens.shape[-3:]) != self.grid:
             raise ValueError(f"tokens lie on grid {tuple(tokens.shape[-3:])}, this order is for {self.grid}")
         return tokens.flatten(-3)[..., self.permutation.to(tokens.device)]
 
-    def unflatten(self, ordered: Tensor) -> Tensor:
+    def unflatten(self, ordered: TensorLike) -> Tensor:
         """Put ordered tokens ``[B, N]`` back on the grid, ``[B, t, h, w]``; the inverse of `flatten`.
 
         Raises:
             ValueError: if the last axis does not hold N tokens.
         """
+        ordered = as_tensor(ordered, "ordered")
         if ordered.shape[-1] != self.num_tokens:
             raise ValueError(f"got {ordered.shape[-1]} ordered tokens, this order has {self.num_tokens}")
         return ordered[..., self.inverse.to(ordered.device)].unflatten(-1, self.grid)

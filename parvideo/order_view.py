@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from parvideo.files import atomic_path
+from parvideo.files import AnyPath, atomic_path
 from parvideo.order import GenerationOrder
 
 Colour = tuple[int, int, int]
@@ -88,12 +88,13 @@ def describe(order: GenerationOrder) -> list[str]:
     ]
 
 
-def write_order(path: Path, order: GenerationOrder) -> None:
+def write_order(path: AnyPath, order: GenerationOrder) -> None:
     """Write the order as a still picture (.png) or an animation (.gif), by the suffix.
 
     Raises:
         ValueError: if the suffix is neither.
     """
+    path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".png", ".gif"):
         raise ValueError(f"out is {path}; its name must end in .png (a picture) or .gif (an animation)")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from parvideo.files import atomic_path
+from parvideo.files import AnyPath, write_text
 from parvideo.page_chart import Chart, draw_chart
 
 LOSSLESS_SIDE = 64
@@ -151,15 +151,13 @@ class PageData:
                     raise ValueError(f"{where} are {clips.dtype} {clips.shape}; need uint8 [n, T, H, W, 3]")
 
 
-def write_page(path: Path, data: PageData) -> None:
+def write_page(path: AnyPath, data: PageData) -> None:
     """Write the page as one HTML file, atomically.
 
     Raises:
         OSError: if ``path`` cannot be written.
     """
-    text = render_page(data)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, render_page(data))
 
 
 def render_page(data: PageData) -> str:

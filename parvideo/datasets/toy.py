@@ -5,7 +5,6 @@ first frame predicts nothing well. The clips of a group share its scene: backgro
 """
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from parvideo.datasets.toy_folder import (
     write_folder,
 )
 from parvideo.datasets.toy_shapes import SHAPES, Array, shape_distance
+from parvideo.files import AnyPath
 
 __all__ = ["ToySettings", "ToyVideo", "draw_toy_clip", "toy_videos", "write_toy_data"]
 
@@ -92,7 +92,7 @@ def toy_videos(settings: ToySettings) -> dict[str, ToyVideo]:
     return name_videos(settings.class_names, settings.groups, settings.clips_per_group)
 
 
-def write_toy_data(out: Path, settings: ToySettings, show_progress: bool = False) -> None:
+def write_toy_data(out: AnyPath, settings: ToySettings, show_progress: bool = False) -> None:
     """Write a toy set as MPEG-4 AVI files and lists in UCF-101's layout; what is there already is kept.
 
     Every file appears whole or not at all, so an interrupted call is completed by the next one.

@@ -26,7 +26,7 @@ from parvideo.datasets.toy_folder import (
 )
 from parvideo.datasets.toy_shapes import Array, shape_distance
 from parvideo.datasets.toy_tracks import LAWS, PILLAR_WIDTH, Law, Pan
-from parvideo.files import read_json
+from parvideo.files import AnyPath, read_json
 
 CHROMA = 62.0  # distance from grey of every colour, in the (Cb, Cr) plane of BT.601, in levels
 _TO_RGB = np.array([[1, 0, 1.402], [1, -0.344, -0.714], [1, 1.772, 0]])  # from (Y, Cb, Cr)
@@ -194,7 +194,7 @@ def bench_videos(settings: BenchSettings) -> dict[str, ToyVideo]:
     return name_videos(settings.class_names, settings.groups, settings.clips_per_group)
 
 
-def write_bench_data(out: Path, settings: BenchSettings, show_progress: bool = False) -> None:
+def write_bench_data(out: AnyPath, settings: BenchSettings, show_progress: bool = False) -> None:
     """Write a bench set as MPEG-4 AVI files and lists in UCF-101's layout; what is there already is kept.
 
     Every file appears whole or not at all, so an interrupted call is completed by the next one.
@@ -218,13 +218,14 @@ def write_bench_data(out: Path, settings: BenchSettings, show_progress: bool = F
     )
 
 
-def read_bench_settings(root: Path) -> BenchSettings:
+def read_bench_settings(root: AnyPath) -> BenchSettings:
     """The settings of the bench set that was written to ``root``.
 
     Raises:
         FileNotFoundError: if there is no ``toy_data.json``.
         ValueError: if it is not that of a bench set.
     """
+    root = Path(root)
     held = read_json(root / SETTINGS)
     known = {field.name for field in fields(BenchSettings)}
     if not isinstance(held, dict) or held.get("preset") != "bench" or set(held) != {"preset", *known}:

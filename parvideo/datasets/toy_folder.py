@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from parvideo.datasets.folders import ANNOTATIONS
 from parvideo.datasets.writing import write_avi
-from parvideo.files import atomic_path, read_json, write_json
+from parvideo.files import AnyPath, read_json, write_json, write_text
 
 SETTINGS = "toy_data.json"
 
@@ -47,7 +47,7 @@ def check_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) ->
 
 
 def write_folder(
-    out: Path,
+    out: AnyPath,
     settings: Mapping[str, Any],
     videos: Mapping[str, ToyVideo],
     draw: Callable[[ToyVideo], Tensor],
@@ -69,6 +69,7 @@ def write_folder(
     Raises:
         ValueError: if ``out`` holds a toy set with other settings, or other files.
     """
+    out = Path(out)
     _claim(out, settings)
     _write_lists(out / ANNOTATIONS, videos, test_groups)
     missing = {name: video for name, video in videos.items() if not (out / name).exists()}
@@ -88,7 +89,7 @@ def _claim(out: Path, settings: Mapping[str, Any]) -> None:
                 f"{out} holds a toy set with {changes}; choose another folder or remove that one"
             )
         return
-    if out.exists() and any(not path.name.startswith(f".{Path(SETTINGS).stem}") for path in out.iterdir()):
+    if out.is_dir() and any(not path.name.startswith(f".{Path(SETTINGS).stem}") for path in out.iterdir()):
         raise ValueError(f"{out} holds other files and no {SETTINGS}; choose a new or an empty folder")
     write_json(out / SETTINGS, dict(settings))
 
@@ -102,5 +103,4 @@ def _write_lists(folder: Path, videos: Mapping[str, ToyVideo], test_groups: int)
         "testlist01.txt": [name for name in videos if is_test[name]],
     }
     for name, lines in contents.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_text("\n".join(lines) + "\n")
+        write_text(folder / name, "\n".join(lines) + "\n")

@@ -10,10 +10,9 @@ the reader finds and what it misses.
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
 from tqdm import tqdm
 
-from parvideo.clips import check_clips, to_uint8
+from parvideo.clips import TensorLike, as_tensor, check_clips, to_uint8
 from parvideo.datasets.toy_bench import CLASSES, COLOURS, BenchClass
 from parvideo.datasets.toy_judge import Guess, Judge, Reading, Track, Violation
 from parvideo.datasets.toy_pieces import (
@@ -36,7 +35,7 @@ __all__ = ["Reading", "Track", "Violation", "read_clip", "read_clips", "violatio
 
 
 def read_clips(
-    clips: Tensor, fps: float = 16.0, num_classes: int = len(CLASSES), show_progress: bool = False
+    clips: TensorLike, fps: float = 16.0, num_classes: int = len(CLASSES), show_progress: bool = False
 ) -> list[Reading]:
     """Read clips one by one.
 
@@ -49,19 +48,21 @@ def read_clips(
     Raises:
         ValueError: on another form of clips, or num_classes outside 1 to 24.
     """
+    clips = as_tensor(clips)
     if clips.ndim != 5:
         raise ValueError(f"clips must be [B, T, H, W, 3] or [B, 3, T, H, W], got {list(clips.shape)}")
     bar = tqdm(clips, desc="reading", unit="clip", disable=not show_progress)
     return [read_clip(clip, fps, num_classes) for clip in bar]
 
 
-def read_clip(clip: Tensor, fps: float = 16.0, num_classes: int = len(CLASSES)) -> Reading:
+def read_clip(clip: TensorLike, fps: float = 16.0, num_classes: int = len(CLASSES)) -> Reading:
     """Read one clip; the arguments are those of :func:`read_clips` without the batch axis.
 
     Raises:
         ValueError: on another form of clip, a frame that is not square or below 32 pixels, fewer than 5
             frames, or num_classes outside 1 to 24.
     """
+    clip = as_tensor(clip, "clip")
     if clip.is_floating_point():
         clip = to_uint8(clip)
     check_clips(clip)

@@ -4,10 +4,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from parvideo.clips import check_clips
+from parvideo.clips import TensorLike, as_tensor, check_clips
 
 
-def resize_and_crop(clip: Tensor, size: int | tuple[int, int]) -> Tensor:
+def resize_and_crop(clip: TensorLike, size: int | tuple[int, int]) -> Tensor:
     """Resize so that the clip just covers ``size``, antialiased, then cut out the centre: never squashed.
 
     Args:
@@ -22,7 +22,7 @@ def resize_and_crop(clip: Tensor, size: int | tuple[int, int]) -> Tensor:
     Raises:
         ValueError: on another form of clip, or a size below one pixel.
     """
-    check_clips(clip)
+    clip = check_clips(clip)
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1:
         raise ValueError(f"size is {height}x{width}; both sides must be 1 or more")
@@ -42,6 +42,6 @@ def resize_and_crop(clip: Tensor, size: int | tuple[int, int]) -> Tensor:
     return clip[:, top : top + height, left : left + width].contiguous()
 
 
-def flip_horizontally(clip: Tensor) -> Tensor:
+def flip_horizontally(clip: TensorLike) -> Tensor:
     """Mirror left and right: uint8 ``[..., H, W, 3]`` to the same shape."""
-    return clip.flip(-2)
+    return as_tensor(clip, "clip").flip(-2)

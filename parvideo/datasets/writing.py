@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from parvideo.clips import check_clips
-from parvideo.files import atomic_path
+from parvideo.arrays import read_npy
+from parvideo.clips import TensorLike, check_clips
+from parvideo.files import AnyPath, atomic_path
 
 
-def write_mp4(path: Path, clip: Tensor, fps: float, crf: int = 16) -> None:
+def write_mp4(path: AnyPath, clip: TensorLike, fps: float, crf: int = 16) -> None:
     """Write one clip as H.264 in MP4 (yuv420p: plays everywhere, browsers included).
 
     An odd height or width, which yuv420p cannot hold, gets its last row or column once more.
@@ -34,7 +34,7 @@ def write_mp4(path: Path, clip: Tensor, fps: float, crf: int = 16) -> None:
     _write(path, ".mp4", clip, fps, "libx264", options)
 
 
-def write_avi(path: Path, clip: Tensor, fps: float, quality: int = 3) -> None:
+def write_avi(path: AnyPath, clip: TensorLike, fps: float, quality: int = 3) -> None:
     """Write one clip as MPEG-4 part 2 in AVI, the coding of UCF-101's own files.
 
     Args:
@@ -50,35 +50,35 @@ def write_avi(path: Path, clip: Tensor, fps: float, quality: int = 3) -> None:
     _write(path, ".avi", clip, fps, "mpeg4", options)
 
 
-def write_clips(path: Path, clips: Tensor) -> None:
+def write_clips(path: AnyPath, clips: TensorLike) -> None:
     """Write clips without loss as one ``.npy`` array uint8 ``[B, T, H, W, 3]``, for scoring.
 
     Raises:
         ValueError: on another form of clips or another suffix.
     """
-    check_clips(clips)
-    _check_suffix(path, ".npy")
+    pixels = check_clips(clips).cpu().numpy()
+    _check_suffix(Path(path), ".npy")
     with atomic_path(path) as temporary:
-        np.save(temporary, clips.cpu().numpy())
+        np.save(temporary, pixels)
 
 
-def read_clips(path: Path) -> Tensor:
+def read_clips(path: AnyPath) -> Tensor:
     """Read what :func:`write_clips` wrote: uint8 ``[B, T, H, W, 3]``.
 
     Raises:
+        OSError: if there is no such file (see `parvideo.files.check_file`).
         ValueError: if the file holds something else, naming it.
     """
+    array = read_npy(path)
     try:
-        clips = torch.from_numpy(np.load(path, allow_pickle=False))
-        check_clips(clips)
-    except (ValueError, TypeError, EOFError) as error:
+        return check_clips(array)
+    except ValueError as error:
         raise ValueError(f"{path} is no array of clips: {error}") from error
-    return clips
 
 
 def write_contact_sheet(
-    path: Path,
-    clips: Tensor,
+    path: AnyPath,
+    clips: TensorLike,
     fps: float,
     columns: int | None = None,
     labels: Sequence[str] | None = None,
@@ -97,7 +97,7 @@ def write_contact_sheet(
     Raises:
         ValueError: on another form of clips, no clips, a count of labels other than B, or another suffix.
     """
-    check_clips(clips)
+    path, clips = Path(path), check_clips(clips)
     if clips.ndim != 5 or 0 in clips.shape:
         raise ValueError(f"clips must be [B, T, H, W, 3] and not empty, got {list(clips.shape)}")
     if path.suffix not in (".webp", ".gif"):
@@ -145,11 +145,13 @@ def _sheet_frames(
     return frames
 
 
-def _write(path: Path, suffix: str, clip: Tensor, fps: float, codec: str, options: dict[str, str]) -> None:
+def _write(
+    path: AnyPath, suffix: str, clip: TensorLike, fps: float, codec: str, options: dict[str, str]
+) -> None:
     import av
     from av.video.stream import VideoStream
 
-    check_clips(clip)
+    path, clip = Path(path), check_clips(clip)
     if clip.ndim != 4 or 0 in clip.shape:
         raise ValueError(f"clip must be [T, H, W, 3] and not empty, got {list(clip.shape)}")
     _check_suffix(path, suffix)

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parvideo.clips import to_float, to_uint8
+from parvideo.clips import TensorLike, as_tensor, to_float, to_uint8
 
 Resize = Literal["tf1", "bilinear", "antialiased"]
 Crop = Literal["center", "squash"]
 Quantization = Literal["round", "truncate"]
 
 
-def resize(clips: Tensor, size: int | tuple[int, int], how: Resize) -> Tensor:
+def resize(clips: TensorLike, size: int | tuple[int, int], how: Resize) -> Tensor:
     """Resize every frame by bilinear interpolation.
 
     Args:
@@ -38,6 +38,7 @@ def resize(clips: Tensor, size: int | tuple[int, int], how: Resize) -> Tensor:
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1:
         raise ValueError(f"size is {height}x{width}; both sides must be at least 1")
+    clips = as_tensor(clips)
     if clips.ndim != 5 or not clips.is_floating_point():
         raise ValueError(f"clips must be float [B, 3, T, H, W], got {clips.dtype} {list(clips.shape)}")
     b, c, t, h, w = clips.shape
@@ -52,7 +53,9 @@ def resize(clips: Tensor, size: int | tuple[int, int], how: Resize) -> Tensor:
     return frames.reshape(b, c, t, height, width)
 
 
-def resize_source(clips: Tensor, size: int, how: Resize, crop: Crop, quantization: Quantization) -> Tensor:
+def resize_source(
+    clips: TensorLike, size: int, how: Resize, crop: Crop, quantization: Quantization
+) -> Tensor:
     """Bring source frames to the size of a protocol.
 
     Args:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from parvideo.clips import TensorLike, as_tensor
 from parvideo.tokenizer.base import VideoTokenizer
 from parvideo.tokenizer.layers import (
     CausalConv3d,
@@ -227,11 +228,13 @@ class CausalVideoTokenizer(VideoTokenizer):
         quantized = self.quantizer(self.encode_codes(clips))
         return Reconstruction(self.decode_codes(quantized.codes), quantized.ids, quantized.aux_loss)
 
-    def encode(self, clips: Tensor) -> Tensor:
+    def encode(self, clips: TensorLike) -> Tensor:
+        clips = as_tensor(clips)
         self.latent_grid((clips.shape[2], clips.shape[3], clips.shape[4]))
         return self.quantizer(self.encode_codes(clips)).ids
 
-    def decode(self, tokens: Tensor) -> Tensor:
+    def decode(self, tokens: TensorLike) -> Tensor:
+        tokens = as_tensor(tokens, "tokens")
         self.check_tokens(tokens)
         return self.decode_codes(self.quantizer.ids_to_codes(tokens)).float().clamp(-1.0, 1.0)
 

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from parvideo.clips import TensorLike
+
 
 class VideoTokenizer(nn.Module, ABC):
     """A discrete clip autoencoder.
@@ -42,11 +44,11 @@ class VideoTokenizer(nn.Module, ABC):
         )
 
     @abstractmethod
-    def encode(self, clips: Tensor) -> Tensor:
+    def encode(self, clips: TensorLike) -> Tensor:
         """Tokenize clips: float ``[B, 3, T, H, W]`` -> int64 ``[B, t, h, w]``."""
 
     @abstractmethod
-    def decode(self, tokens: Tensor) -> Tensor:
+    def decode(self, tokens: TensorLike) -> Tensor:
         """Reconstruct clips: int64 ``[B, t, h, w]`` -> float ``[B, 3, T, H, W]``, clamped to [-1, 1]."""
 
     def _encodes(self, clip_shape: tuple[int, int, int], grid: tuple[int, int, int]) -> bool:

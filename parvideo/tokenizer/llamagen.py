@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from parvideo.clips import TensorLike, as_tensor
+from parvideo.files import AnyPath
 from parvideo.state_files import load_exactly, read_state, shape_of, without
 from parvideo.tokenizer.base import VideoTokenizer
 
@@ -91,12 +93,14 @@ class LlamaGenTokenizer(VideoTokenizer):
             )
         return 1, height // self.factor, width // self.factor
 
-    def encode(self, clips: Tensor) -> Tensor:
+    def encode(self, clips: TensorLike) -> Tensor:
+        clips = as_tensor(clips)
         self.latent_grid((clips.shape[2], clips.shape[3], clips.shape[4]))
         latents = self.quant_conv(self.encoder(clips.squeeze(2)))
         return self.quantize.nearest(latents).unsqueeze(1)
 
-    def decode(self, tokens: Tensor) -> Tensor:
+    def decode(self, tokens: TensorLike) -> Tensor:
+        tokens = as_tensor(tokens, "tokens")
         if tokens.dtype != torch.int64 or tokens.ndim != 4 or tokens.shape[1] != 1:
             raise ValueError(f"tokens must be int64 [B, 1, h, w], got {tokens.dtype} {list(tokens.shape)}")
         low, high = (int(bound) for bound in tokens.aminmax())
@@ -106,7 +110,7 @@ class LlamaGenTokenizer(VideoTokenizer):
         return self.decoder(self.post_quant_conv(codes)).clamp(-1.0, 1.0).unsqueeze(2)
 
 
-def load_llamagen_tokenizer(path: Path) -> LlamaGenTokenizer:
+def load_llamagen_tokenizer(path: AnyPath) -> LlamaGenTokenizer:
     """Load a published VQ checkpoint, ``.pt`` or ``.safetensors``; every dimension follows from its tensors.
 
     Returns:
@@ -117,6 +121,7 @@ def load_llamagen_tokenizer(path: Path) -> LlamaGenTokenizer:
         ValueError: if it is damaged, holds anything but tensors and plain data, lacks an entry, has one too
             many, or one of the wrong shape.
     """
+    path = Path(path)
     state = without(read_state(path), _BUFFERS)
     codebook_size, codebook_dim = shape_of(path, state, "quantize.embedding.weight", "codebook_size dim")
     kernel = "out in height width"

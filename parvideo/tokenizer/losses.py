@@ -1,11 +1,13 @@
 """Losses of tokenizer training beyond pixel errors: perceptual distance, hinge losses, LeCAM."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from parvideo.files import AnyPath
+from parvideo.state_files import read_state
 
 # Widths of VGG-16's convolutions, in stages that end where LPIPS looks.
 VGG_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -25,7 +27,7 @@ class PerceptualLoss(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, vgg: Path, linear: Path) -> None:
+    def __init__(self, vgg: AnyPath, linear: AnyPath) -> None:
         super().__init__()
         shapes: dict[str, list[int]] = {}
         self._stages: list[list[str]] = []
@@ -128,8 +130,8 @@ def _unit(features: Tensor) -> Tensor:
     return features / (features.norm(dim=1, keepdim=True) + 1e-10)
 
 
-def _read_weights(path: Path, shapes: dict[str, list[int]]) -> dict[str, Tensor]:
-    state = torch.load(path, map_location="cpu", weights_only=True)
+def _read_weights(path: AnyPath, shapes: dict[str, list[int]]) -> dict[str, Tensor]:
+    state = read_state(path)
     for name, shape in shapes.items():
         found = list(state[name].shape) if name in state else "nothing of that name"
         if found != shape:

@@ -5,6 +5,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from parvideo.clips import TensorLike, as_tensor
+
 PIXEL_RANGE = 2.0  # clips are float in [-1, 1]
 PHASES = 4  # frames of one latent frame, for a tokenizer that takes 4 frames to one
 
@@ -45,9 +47,10 @@ class ReconstructionQuality(Metric):
         ):
             self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, reconstructions: Tensor, clips: Tensor) -> None:
+    def update(self, reconstructions: TensorLike, clips: TensorLike) -> None:
         """Add float clips ``[B, 3, T, H, W]`` in [-1, 1] and their reconstructions, which are clamped."""
-        reconstructions, clips = reconstructions.float().clamp(-1.0, 1.0), clips.float()
+        reconstructions = as_tensor(reconstructions, "reconstructions").float().clamp(-1.0, 1.0)
+        clips = as_tensor(clips).float()
         by_frame = (reconstructions - clips).square().mean(dim=(1, 3, 4)).double()  # [B, T]
         phase = torch.arange(clips.shape[2], device=clips.device) % PHASES
         self.squared_error.index_add_(0, phase, by_frame.sum(dim=0))
@@ -98,9 +101,9 @@ class CodebookUsage(Metric):
             raise ValueError(f"codebook_size must be at least 1, got {codebook_size}")
         self.add_state("counts", torch.zeros(codebook_size, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, ids: Tensor) -> None:
+    def update(self, ids: TensorLike) -> None:
         """Add ids: int64 of any shape, below the codebook size."""
-        self.counts += torch.bincount(ids.flatten(), minlength=self.counts.numel())
+        self.counts += torch.bincount(as_tensor(ids, "ids").flatten(), minlength=self.counts.numel())
 
     def compute(self) -> dict[str, Tensor]:
         """``usage`` in [0, 1], ``perplexity`` in [1, codebook size], ``counts`` of each id."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from parvideo.files import AnyPath
 from parvideo.order import regions
 from parvideo.state_files import load_exactly, read_state, shape_of, without
 from parvideo.transformer.model import VideoTransformer
@@ -80,7 +81,7 @@ _BUFFERS = r"freqs_cis|causal_mask|group_mask|layers\.\d+\.attention\.kv_cache\.
 
 
 def load_published_transformer(
-    path: Path, grid: int | None = None, num_heads: int | None = None
+    path: AnyPath, grid: int | None = None, num_heads: int | None = None
 ) -> VideoTransformer:
     """Load a LlamaGen or PAR class-conditional checkpoint as a `VideoTransformer` on grid (1, grid, grid).
 
@@ -100,6 +101,7 @@ def load_published_transformer(
         ValueError: if it is damaged, holds anything but tensors and plain data, lacks an entry, has one too
             many or one of the wrong shape, or does not tell grid or heads and neither is given.
     """
+    path = Path(path)
     held = read_state(path)
     state = without(held, _BUFFERS)
     codebook_size, dim = shape_of(path, state, "tok_embeddings.weight", "codebook_size dim")
