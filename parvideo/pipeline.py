@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from parvideo.clips import to_float, to_uint8
+from parvideo.clips import TensorLike, as_tensor, to_float, to_uint8
 from parvideo.engine import DecodeEngine
 from parvideo.engine_graphs import GraphEngine
 from parvideo.order import GenerationOrder, OrderSpec
@@ -179,7 +179,7 @@ class VideoPipeline:
 
     def generate_tokens(
         self,
-        labels: Tensor | Sequence[int],
+        labels: TensorLike | Sequence[int],
         seed: int = 0,
         config: SamplingConfig | None = None,
         batch_size: int = 16,
@@ -214,7 +214,7 @@ class VideoPipeline:
     @torch.inference_mode()
     def continue_clips(
         self,
-        clips: Tensor,
+        clips: TensorLike,
         classes: Sequence[str | int | None],
         latent_frames: int | None = None,
         overlap: int = 1,
@@ -242,13 +242,13 @@ class VideoPipeline:
         labels = self._labels(classes, 1)
         if len(clips) != len(labels):
             raise ValueError(f"got {len(clips)} clips and {len(labels)} classes; give each clip its class")
-        given = self.tokenizer.encode(to_float(clips.to(labels.device)))
+        given = self.tokenizer.encode(to_float(as_tensor(clips).to(labels.device)))
         return self.decode(self.extend_tokens(labels, given, latent_frames, overlap, seed, config))
 
     def extend_tokens(
         self,
-        labels: Tensor | Sequence[int],
-        given: Tensor | None = None,
+        labels: TensorLike | Sequence[int],
+        given: TensorLike | None = None,
         latent_frames: int | None = None,
         overlap: int = 1,
         seed: int = 0,
@@ -275,7 +275,7 @@ class VideoPipeline:
             ValueError: if no latent frame would be generated, or the overlap does not fit the window.
         """
         labels = self._on_device(labels)
-        given = None if given is None else given.to(labels.device)
+        given = None if given is None else as_tensor(given, "given").to(labels.device)
         length = self.transformer.order.grid[0]
         there = 0 if given is None else given.shape[1]
         goal = self.check_length(latent_frames, overlap, there)
@@ -327,7 +327,7 @@ class VideoPipeline:
         return goal
 
     @torch.inference_mode()
-    def decode(self, tokens: Tensor, batch_size: int = 16) -> Tensor:
+    def decode(self, tokens: TensorLike, batch_size: int = 16) -> Tensor:
         """Decode token grids int64 ``[B, t, h, w]`` to clips uint8 ``[B, T, H, W, 3]``, on the CPU.
 
         It works on at most `DECODE_PIXELS` at a time, however many and long the clips are: on fewer clips
@@ -335,6 +335,7 @@ class VideoPipeline:
         causal.
         """
         whole_number(batch_size, "batch_size", least=1)
+        tokens = as_tensor(tokens, "tokens")
         frames, height, width = self.clip_shape
         most = DECODE_PIXELS["cpu" if tokens.device.type == "cpu" else "cuda"]
         per_latent_frame = math.ceil(frames * height * width / self.transformer.order.grid[0])
@@ -373,7 +374,7 @@ class VideoPipeline:
     def _device(self) -> torch.device:
         return self.transformer.head.weight.device
 
-    def _on_device(self, labels: Tensor | Sequence[int]) -> Tensor:
+    def _on_device(self, labels: TensorLike | Sequence[int]) -> Tensor:
         """Labels where the model is, which alone decides what generates them."""
         return torch.as_tensor(labels).to(self._device)
 

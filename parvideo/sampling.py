@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from parvideo.clips import TensorLike, as_tensor
 from parvideo.seeds import check_seed, whole_number
 from parvideo.transformer.factors import join_tokens
 from parvideo.transformer.model import VideoTransformer
@@ -211,10 +212,10 @@ def _draw(logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> tuple[Ten
 @torch.inference_mode()
 def generate(
     transformer: VideoTransformer,
-    labels: Tensor,
+    labels: TensorLike,
     config: SamplingConfig | None = None,
     indices: Sequence[int] | None = None,
-    given: Tensor | None = None,
+    given: TensorLike | None = None,
     stream: int = 0,
     on_step: StepCallback | None = None,
 ) -> Tensor:
@@ -239,6 +240,8 @@ def generate(
     """
     config = SamplingConfig() if config is None else config
     order = transformer.order
+    labels = as_tensor(labels, "labels")
+    given = None if given is None else as_tensor(given, "given")
     indices = range(len(labels)) if indices is None else indices
     check_request(transformer, labels, indices)
     known, tokens = known_tokens(transformer, given, len(labels))
@@ -268,8 +271,8 @@ def generate(
 
 def extend(
     transformer: VideoTransformer,
-    tokens: Tensor,
-    labels: Tensor,
+    tokens: TensorLike,
+    labels: TensorLike,
     frames: int,
     overlap: int,
     config: SamplingConfig | None = None,
@@ -299,6 +302,7 @@ def extend(
         ValueError: if the overlap does not fit the window or the clips, or ``frames`` is not positive.
     """
     config = SamplingConfig() if config is None else config
+    tokens, labels = as_tensor(tokens, "tokens"), as_tensor(labels, "labels")
     indices = range(len(labels)) if indices is None else indices
     length = transformer.order.grid[0]
     if not 1 <= overlap < length or overlap > tokens.shape[1]:

@@ -20,7 +20,7 @@ from parvideo.datasets.reading import read_chunks
 from parvideo.datasets.transforms import resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError
 from parvideo.datasets.videos import VideoList, VideoRecord
-from parvideo.files import atomic_path, read_json, write_json
+from parvideo.files import AnyPath, atomic_path, read_json, write_json
 
 SETTINGS = "cache.json"
 FORMAT = 2
@@ -28,7 +28,7 @@ _CHUNK = 256  # frames decoded at once, so that a long video does not fill the m
 
 
 def build_cache(
-    folder: Path,
+    folder: AnyPath,
     videos: VideoList,
     size: int | tuple[int, int],
     workers: int = 4,
@@ -52,6 +52,7 @@ def build_cache(
     Raises:
         ValueError: if the folder is a cache of another size, or of an earlier format.
     """
+    folder = Path(folder)
     settings = {"format": FORMAT, "size": _pair(size)}
     if (folder / SETTINGS).exists():
         _check(folder, size)
@@ -79,14 +80,14 @@ def build_cache(
 class FrameCache:
     """Reads frames from a cache that :func:`build_cache` made."""
 
-    def __init__(self, folder: Path, size: int | tuple[int, int]) -> None:
+    def __init__(self, folder: AnyPath, size: int | tuple[int, int]) -> None:
         """Open a cache.
 
         Raises:
             ValueError: if there is none, or it is of another size.
         """
-        _check(folder, size)
-        self.folder = folder
+        self.folder = Path(folder)
+        _check(self.folder, size)
 
     def read(self, record: VideoRecord, indices: Sequence[int]) -> Tensor:
         """Frames by number: uint8 ``[T, height, width, 3]``, as reading and resizing would give.

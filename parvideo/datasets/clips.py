@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypedDict, get_args
 
 import numpy as np
@@ -17,6 +16,7 @@ from parvideo.datasets.reading import Backend, read_frames
 from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import VideoList, VideoRecord
+from parvideo.files import AnyPath
 
 Policy = Literal["random", "center", "all"]
 
@@ -73,7 +73,7 @@ class ClipDataset(Dataset[ClipItem]):
         backend: Backend = "auto",
         max_bad: float = 0.01,
         infos: dict[str, VideoInfo] | None = None,
-        cache: Path | None = None,
+        cache: AnyPath | None = None,
     ) -> None:
         """Look into every file and decide which clips there are.
 

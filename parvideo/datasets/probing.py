@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from parvideo.datasets.images import is_pillows, probe_image
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo, constant_rate
 from parvideo.datasets.whole import check_length, check_whole, promised
+from parvideo.files import AnyPath
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -37,7 +38,7 @@ class _Packet:
     hidden: bool
 
 
-def probe(path: Path) -> VideoInfo:
+def probe(path: AnyPath) -> VideoInfo:
     """Look into a video file. Only its first frame is decoded, or all where there is no index to trust.
 
     Pictures are described as they are shown: turned by the display matrix, with square pixels (of anamorphic
@@ -49,6 +50,7 @@ def probe(path: Path) -> VideoInfo:
     """
     from av.error import FFmpegError
 
+    path = Path(path)
     if is_pillows(path):
         return probe_image(path)
     try:

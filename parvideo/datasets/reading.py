@@ -14,6 +14,7 @@ from torch import Tensor
 from parvideo.datasets.images import image_frames, read_image_frames
 from parvideo.datasets.probing import decode, open_video, probe
 from parvideo.datasets.video_info import IMAGE, UnreadableVideoError, VideoInfo
+from parvideo.files import AnyPath
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -27,7 +28,7 @@ _SEEKS_BY_TIME = {"mov", "matroska"}
 
 
 def read_frames(
-    path: Path,
+    path: AnyPath,
     indices: Sequence[int],
     backend: Backend = "auto",
     num_threads: int = 1,
@@ -54,6 +55,7 @@ def read_frames(
         UnreadableVideoError: if the file cannot be decoded or has no such frame.
         ValueError: on an unknown backend, no indices or a negative one, or no thread.
     """
+    path = Path(path)
     if backend not in get_args(Backend):
         raise ValueError(f"backend is {backend!r}; it must be one of {', '.join(get_args(Backend))}")
     if len(indices) == 0 or min(indices) < 0:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from parvideo.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from parvideo.clips import TensorLike, as_tensor
+from parvideo.files import AnyPath, atomic_path, read_json, sha256_file, sha256_json, write_json
 
 PLAN, MANIFEST = "plan.json", "manifest.json"
 CHECKED = ("layout", "split", "split_index", "held_out_time", "lists")
@@ -135,15 +136,15 @@ def check_begun(folder: Path, plan: TokenPlan) -> bool:
 class TokenWriter:
     """Writes the shards of one plan, in any order, from any number of processes."""
 
-    def __init__(self, folder: Path, plan: TokenPlan) -> None:
+    def __init__(self, folder: AnyPath, plan: TokenPlan) -> None:
         """Begin, or go on with, a token data set.
 
         Raises:
             ValueError: if the folder was begun with another plan; the message names what differs.
         """
-        self.folder, self.plan = folder, plan
-        if not check_begun(folder, plan):
-            write_json(folder / PLAN, asdict(plan))
+        self.folder, self.plan = Path(folder), plan
+        if not check_begun(self.folder, plan):
+            write_json(self.folder / PLAN, asdict(plan))
 
     def missing_shards(self) -> list[int]:
         """The shards still to be made.
@@ -157,7 +158,7 @@ class TokenWriter:
                 _open_shard(path, self.plan, shard)
         return [shard for shard, path in paths.items() if not path.exists()]
 
-    def write_shard(self, shard: int, tokens: Tensor) -> None:
+    def write_shard(self, shard: int, tokens: TensorLike) -> None:
         """Write one shard in one step.
 
         Args:
@@ -167,6 +168,7 @@ class TokenWriter:
         Raises:
             ValueError: on another shape or dtype, or a token outside the codebook.
         """
+        tokens = as_tensor(tokens, "tokens")
         shape = (len(self.plan.items(shard)), *self.plan.grid)
         if tuple(tokens.shape) != shape or tokens.dtype != torch.int64:
             raise ValueError(
@@ -218,7 +220,7 @@ class TokenWriter:
 class TokenDataset(Dataset[TokenItem]):
     """The finished token data set in a folder; arrays are mapped into memory, by each process for itself."""
 
-    def __init__(self, folder: Path, tokenizer: str | None = None, verify: bool = False) -> None:
+    def __init__(self, folder: AnyPath, tokenizer: str | None = None, verify: bool = False) -> None:
         """Open a token data set.
 
         Args:
@@ -229,6 +231,7 @@ class TokenDataset(Dataset[TokenItem]):
         Raises:
             ValueError: if it is not finished, was made by another tokenizer, or is damaged, naming the file.
         """
+        folder = Path(folder)
         if not (folder / MANIFEST).is_file():
             raise ValueError(
                 f"{folder} has no {MANIFEST}: no tokens are there, or tokenizing is not finished"

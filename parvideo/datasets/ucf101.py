@@ -21,7 +21,7 @@ from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import VideoList, VideoRecord, load_videos
-from parvideo.files import read_json, sha256_file, sha256_json, write_json
+from parvideo.files import AnyPath, read_json, sha256_file, sha256_json, write_json
 
 NUM_CLASSES, NUM_VIDEOS = 101, 13_320
 
@@ -101,8 +101,8 @@ class Verification:
 
 
 def verify(
-    root: Path,
-    annotations: Path | None = None,
+    root: AnyPath,
+    annotations: AnyPath | None = None,
     frames: int = 17,
     fps: float = 8.0,
     decode: bool = False,
@@ -123,8 +123,9 @@ def verify(
     Raises:
         ValueError: if there are no videos or no lists, or a list contradicts itself, naming file and line.
     """
+    root = Path(root)
     # Found by looking, whatever a manifest says: this is what a manifest is made of.
-    lists = annotations or find_annotations(root, recorded=False)
+    lists = find_annotations(root, recorded=False) if annotations is None else Path(annotations)
     if lists is None:
         raise ValueError(
             f"{root} has no {ANNOTATIONS}/ in it or beside it; unpack the lists there, or give their folder "
@@ -173,12 +174,12 @@ def verify(
     )
 
 
-def write_manifest(path: Path, found: Verification) -> None:
+def write_manifest(path: AnyPath, found: Verification) -> None:
     """Write what :func:`verify` found as JSON, with the ``hash`` and the ``problems``."""
     write_json(path, {"format": 1, "hash": found.hash, "problems": found.problems, **asdict(found)})
 
 
-def read_infos(path: Path, videos: VideoList) -> dict[str, VideoInfo]:
+def read_infos(path: AnyPath, videos: VideoList) -> dict[str, VideoInfo]:
     """What a manifest knows of videos, for ``ClipDataset(infos=...)``; files that have changed are left out.
 
     Raises:
@@ -200,7 +201,7 @@ def read_infos(path: Path, videos: VideoList) -> dict[str, VideoInfo]:
     return infos
 
 
-def unpack(archive: Path, root: Path) -> None:
+def unpack(archive: AnyPath, root: AnyPath) -> None:
     """Unpack UCF-101's videos (``.rar``) or lists (``.zip``) to where :func:`verify` finds them.
 
     The folder ``UCF-101`` of an archive becomes ``root``, ``ucfTrainTestlist`` lies in it. Files appear only
@@ -210,6 +211,7 @@ def unpack(archive: Path, root: Path) -> None:
         ValueError: if the archive is missing, broken or of another kind, no program for ``.rar`` is there, or
             what it holds is there already.
     """
+    archive, root = Path(archive), Path(root)
     if not archive.is_file():
         raise ValueError(f"{archive} is no file.\n{WHERE_TO_GET_IT}")
     made = not root.exists()

@@ -43,7 +43,7 @@ def test_arrays_are_lossless(tmp_path: Path) -> None:
     write_clips(tmp_path / "clips.npy", clips)
     assert torch.equal(read_clips(tmp_path / "clips.npy"), clips)
     (tmp_path / "bad.npy").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"bad\.npy is no array of clips"):
+    with pytest.raises(ValueError, match=r"bad\.npy is not a \.npy file"):
         read_clips(tmp_path / "bad.npy")
 
 
