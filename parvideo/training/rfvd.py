@@ -1,5 +1,6 @@
 """rFVD in validation: the Fréchet distance between the validation clips and their reconstructions."""
 
+from functools import cached_property
 from typing import Any
 
 import lightning
@@ -16,16 +17,29 @@ class ReconstructionFVD(lightning.Callback):
         extractor: the feature network; None for the I3D that `parvideo weights i3d` keeps (2 to 4 seconds a
             clip on one core, so validate on few clips there).
 
-    Raises:
-        FileNotFoundError: without an extractor where that command has not been run.
     """
 
     def __init__(self, extractor: FeatureExtractor | None = None) -> None:
         super().__init__()
-        if extractor is None:
-            extractor = I3DExtractor(i3d_weights.find(), bn_eps=i3d_weights.BN_EPS)
-        self.extractor = extractor
-        self.distance = FrechetVideoDistance(extractor.dim)
+        self._given = extractor
+
+    @cached_property
+    def extractor(self) -> FeatureExtractor:
+        """The feature network, loaded when first asked for."""
+        return self._given or I3DExtractor(i3d_weights.find(), bn_eps=i3d_weights.BN_EPS)
+
+    @cached_property
+    def distance(self) -> FrechetVideoDistance:
+        """Of the clips of a validation so far."""
+        return FrechetVideoDistance(self.extractor.dim)
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Load the network before anything is trained.
+
+        Raises:
+            FileNotFoundError: without an extractor where `parvideo weights i3d` has not been run.
+        """
+        _ = self.extractor
 
     def on_validation_epoch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
