@@ -181,7 +181,7 @@ def find(path: Path | None = None) -> Path:
     if not cached.is_file():
         raise FileNotFoundError(
             f"there are no I3D weights in {cached.parent}: run `{COMMAND}` once (47 MB), or name a network "
-            "of your own (evaluate and fvd-stats: --i3d FILE, or --features DIR for a small one that compares "
+            "of your own (evaluate, fvd-stats: --i3d FILE, or --features DIR for a small one that compares "
             "with nothing published; fit: extractor of the rFVD callback)"
         )
     if not comparability(cached, read_state(cached)):
