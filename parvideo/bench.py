@@ -18,7 +18,8 @@ from parvideo.engine import DecodeEngine
 from parvideo.engine_draw import block_size, draw_tokens
 from parvideo.engine_linear import DecodeLinear, packing_obstacle
 from parvideo.order import GenerationOrder
-from parvideo.sampling import SamplingConfig, draw_uniforms, sample_tokens
+from parvideo.sampling import SamplingConfig, sample_tokens
+from parvideo.sampling_noise import draw_uniforms
 from parvideo.transformer.model import VideoTransformer
 
 Clock = Literal["wall", "cpu"]

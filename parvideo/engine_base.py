@@ -16,7 +16,8 @@ from torch import Tensor
 from parvideo.engine_draw import block_size, draw_tokens
 from parvideo.engine_linear import DecodeLinear, packing_obstacle
 from parvideo.engine_weights import LayerWeights, fold, normalize
-from parvideo.sampling import SamplingConfig, check_request, draw_uniforms, known_tokens
+from parvideo.sampling import SamplingConfig, check_request, known_tokens
+from parvideo.sampling_noise import draw_uniforms
 from parvideo.transformer.blocks import TransformerBlock
 from parvideo.transformer.model import VideoTransformer
 
@@ -123,6 +124,11 @@ class EngineBase:
     ) -> Request:
         """Check what is asked for, arguments as of `sampling.generate`, and draw its random numbers."""
         config = SamplingConfig() if config is None else config
+        if config.noise != "uniform":
+            raise ValueError(
+                f"the engines draw by uniform numbers alone, noise is {config.noise!r}; "
+                "parvideo.sampling.generate and parvideo.fixed_point.generate draw by either"
+            )
         order, batch = self.order, len(labels)
         if self.transformer.order != order:
             raise ValueError("the transformer's order was changed after this engine was made; make another")

@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from parvideo import fixed_point
 from parvideo.clips import TensorLike, as_tensor, to_float, to_uint8
 from parvideo.engine import DecodeEngine
 from parvideo.engine_graphs import GraphEngine
@@ -79,6 +80,7 @@ class VideoPipeline:
         self.fps = fps
         self.regions: tuple[int, ...] | None = None
         """Of the order chosen; None for the transformer's own."""
+        self.window: int | None = None  # slots a call of `parvideo.fixed_point`; None for a step a call
         grid = transformer.order.grid
         self.clip_shape = tokenizer.clip_shape(grid)
         self._orders: dict[tuple[int, ...], GenerationOrder] = {
@@ -361,8 +363,11 @@ class VideoPipeline:
         stream: int = 0,
         on_step: StepCallback | None = None,
     ) -> Tensor:
-        """One batch: on a CPU by its engine, elsewhere by CUDA graphs if asked for or by the plain loop."""
-        if self._device.type != "cpu" and not self.graphs:
+        """One batch: in windows, by the CPU's engine, by CUDA graphs, or by the plain loop."""
+        if self.window is not None:
+            asked = (labels, config, indices, given, stream, on_step, self.window)
+            return fixed_point.generate(self.transformer, *asked)
+        if config.noise != "uniform" or (self._device.type != "cpu" and not self.graphs):
             return generate(self.transformer, labels, config, indices, given, stream, on_step)
         if self._engine is None:
             self._engine = (GraphEngine if self.graphs else DecodeEngine)(self.transformer)

@@ -8,19 +8,20 @@ products, which moves a token only where its uniform falls within about 1e-6 of 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from parvideo.clips import TensorLike, as_tensor
+from parvideo.sampling_noise import draw_gumbels, draw_uniforms
 from parvideo.seeds import check_seed, whole_number
 from parvideo.transformer.factors import join_tokens
 from parvideo.transformer.model import VideoTransformer
 
 GuidanceSchedule = Literal["constant", "linear", "cosine"]
+Noise = Literal["uniform", "gumbel"]
 StepCallback = Callable[[int, int], None]
 """Called after each step with the number of steps done and their total."""
 
@@ -47,6 +48,9 @@ class SamplingConfig:
             (``linear``) or slowly at first (``cosine``). The last step has the full scale.
         guidance_interval: the part of all steps, as fractions [from, to), that is guided at all.
         seed: with the sample's index the key of its random numbers, 0 to 2^64 - 1.
+        noise: what a token is drawn by: one ``uniform`` number, which the cumulative distribution is inverted
+            at, or a ``gumbel`` number for every code (`parvideo.sampling_noise`). The same distribution, but
+            other clips.
 
     Raises:
         ValueError: if a field lies outside its range.
@@ -59,6 +63,7 @@ class SamplingConfig:
     guidance_schedule: GuidanceSchedule = "constant"
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     seed: int = 0
+    noise: Noise = "uniform"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -78,8 +83,15 @@ class SamplingConfig:
                 "guidance_interval must be two fractions of the steps, 0 <= from < to <= 1, "
                 f"got {(start, stop)}"
             )
+        if self.noise not in get_args(Noise):
+            raise ValueError(f"noise must be one of {', '.join(get_args(Noise))}; got {self.noise!r}")
         object.__setattr__(self, "top_k", whole_number(self.top_k, "top_k"))
         object.__setattr__(self, "seed", check_seed(self.seed))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings, JSON-able but for the interval; without noise where it is uniform, as it was before
+        there was a choice."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("noise", "uniform")}
 
     def guidance_at(self, step: int, steps: int) -> float:
         """The guidance scale of a step, counted from 0 over all ``steps`` of the order."""
@@ -101,21 +113,6 @@ class SamplingConfig:
 
 Generate = Callable[[Tensor, SamplingConfig, Sequence[int], Tensor, int], Tensor]
 """Generates a window: (labels, config, indices, given tokens, stream) -> tokens ``[B, t, h, w]``."""
-
-
-def draw_uniforms(seed: int, indices: Sequence[int], count: int, stream: int = 0) -> Tensor:
-    """Uniforms in [0, 1) for each sample, float64 ``[len(indices), count]``, keyed by (seed, index).
-
-    Seeds and indices are whole numbers of 64 bits. Streams are parts of one key's sequence too far apart to
-    meet.
-    """
-    # Of a list of mixed sizes numpy would make floats, in which large numbers are equal.
-    keys = [np.array([seed, index], np.uint64) for index in indices]
-    rows = [
-        np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, stream])).random(count)
-        for key in keys
-    ]
-    return torch.from_numpy(np.stack(rows))
 
 
 def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
@@ -140,14 +137,15 @@ def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
 
 
 def sample_tokens(
-    logits: Tensor, uniforms: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
+    logits: Tensor, noise: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
 ) -> Tensor:
-    """Draw tokens by inverting the cumulative distribution at given uniforms.
+    """Draw tokens by given random numbers.
 
     Args:
         logits: ``[..., V]``, or ``[..., sum(factors)]``.
-        uniforms: ``[...]`` in [0, 1).
-        config: temperature, top-k and top-p; with factors they act on each digit.
+        noise: uniforms ``[...]`` in [0, 1), at which the cumulative distribution is inverted; or, where the
+            config says so, Gumbel numbers of the shape of the logits, by which the largest sum is found.
+        config: temperature, top-k, top-p and noise; with factors they act on each digit.
         factors: of a model that predicts tokens as digits.
 
     Returns:
@@ -158,7 +156,21 @@ def sample_tokens(
     """
     for part in [logits] if factors is None else logits.split(list(factors), dim=-1):
         check_largest(part.amax(dim=-1))
-    return invert_cumulative(logits, uniforms, config, factors)
+    return draw_unchecked(logits, noise, config, factors)
+
+
+def draw_unchecked(
+    logits: Tensor, noise: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
+) -> Tensor:
+    """`sample_tokens` without its checks, for which the host would wait for the device."""
+    if config.noise == "uniform":
+        return invert_cumulative(logits, noise, config, factors)
+    sizes = [logits.shape[-1]] if factors is None else list(factors)
+    digits = []
+    for part, numbers in zip(logits.split(sizes, dim=-1), noise.split(sizes, dim=-1), strict=True):
+        kept = part if config.temperature == 0 else filtered(part, config) + numbers
+        digits.append(kept.argmax(dim=-1))
+    return digits[0] if factors is None else join_tokens(digits, factors)
 
 
 def check_largest(largest: Tensor) -> None:
@@ -171,7 +183,7 @@ def check_largest(largest: Tensor) -> None:
 def invert_cumulative(
     logits: Tensor, uniforms: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
 ) -> Tensor:
-    """`sample_tokens` without its checks, for which the host would wait for the device."""
+    """`draw_unchecked` by uniforms."""
     if factors is None:
         return _draw(logits, uniforms, config)[0]
     digits = []
@@ -190,15 +202,19 @@ def cooled(logits: Tensor, largest: Tensor, temperature: float) -> Tensor:
     return logits.sub_(largest).div_(min(max(temperature, coldest), hottest))
 
 
+def filtered(logits: Tensor, config: SamplingConfig) -> Tensor:
+    """Logits divided by the temperature, float32, -inf where top-k and top-p let nothing be drawn."""
+    kept = logits.float()
+    if config.temperature != 1:
+        kept = cooled(kept.clone(), kept.amax(dim=-1, keepdim=True), config.temperature)
+    return filter_logits(kept, config.top_k, config.top_p)
+
+
 def _draw(logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> tuple[Tensor, Tensor]:
     """A token for each uniform, and where in the token's share of [0, 1) the uniform fell, itself uniform."""
     if config.temperature == 0:
         return logits.argmax(dim=-1), uniforms
-    kept = logits.float()
-    if config.temperature != 1:
-        kept = cooled(kept.clone(), kept.amax(dim=-1, keepdim=True), config.temperature)
-    kept = filter_logits(kept, config.top_k, config.top_p)
-    probabilities = kept.softmax(dim=-1)
+    probabilities = filtered(logits, config).softmax(dim=-1)
     cumulative = probabilities.cumsum(dim=-1)
     total = cumulative[..., -1]
     # Strictly below the total, so that rounding cannot lead past the last token that may be drawn.
@@ -262,7 +278,12 @@ def generate(
             scale = config.guidance_at(step, order.steps)
             logits = unconditional + (conditional - unconditional) * scale
         here = slice(slots.start, slots.stop)
-        drawn = sample_tokens(logits, uniforms[:, here], config, transformer.factors)
+        if config.noise == "uniform":
+            noise = uniforms[:, here]
+        else:
+            places = [order.permutation[here].tolist()] * len(labels)
+            noise = draw_gumbels(config.seed, indices, places, logits.shape[-1], stream).to(labels.device)
+        drawn = sample_tokens(logits, noise, config, transformer.factors)
         tokens[:, here] = torch.where(known[here], tokens[:, here], drawn)
         if on_step is not None:
             on_step(step + 1, order.steps)

@@ -16,7 +16,8 @@ from parvideo.engine_linear import DecodeLinear, packing_obstacle
 from parvideo.engine_memory import batch_size_for, decode_bytes
 from parvideo.engine_pages import use_large_pages
 from parvideo.order import OrderSpec, raster, regions
-from parvideo.sampling import SamplingConfig, draw_uniforms, generate, sample_tokens
+from parvideo.sampling import SamplingConfig, generate, sample_tokens
+from parvideo.sampling_noise import draw_uniforms
 from parvideo.transformer import VideoTransformer
 
 PACKED = [

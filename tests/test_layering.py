@@ -13,7 +13,7 @@ LEVELS: list[set[str]] = [
     {"datasets", "tokenizer", "order", "metrics", "dependency"},
     {"transformer", "page"},
     {"sampling"},
-    {"engine"},
+    {"engine", "fixed"},
     {"pretrained", "bench"},
     {"pipeline"},
     {"training"},

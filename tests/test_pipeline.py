@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from parvideo import fixed_point
 from parvideo import pipeline as pipeline_module
 from parvideo.clips import to_float, to_uint8
+from parvideo.commands.generation import GenerationOptions
 from parvideo.files import read_json, write_json
 from parvideo.order import GenerationOrder, OrderSpec, regions
 from parvideo.pipeline import VideoPipeline
@@ -240,6 +242,30 @@ def test_an_order_without_regions_is_not_chosen_by_them(tmp_path: Path) -> None:
             pipeline.choose_regions((1, 1, 1))
     pipeline = VideoPipeline.from_pretrained(folder)
     assert pipeline.generate_tokens(torch.tensor([0, 1])).shape == (2, 2, 2, 2)
+
+
+def test_a_window_and_the_noise_are_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = VideoPipeline.from_pretrained(several_orders(tmp_path))
+    labels = torch.tensor([0, 1, 2])
+    asked = []
+    original = fixed_point.generate
+    monkeypatch.setattr(
+        fixed_point, "generate", lambda *given: (asked.append(given[-1]), original(*given))[1]
+    )
+    for noise in ("uniform", "gumbel"):
+        config = SamplingConfig(guidance_scale=2.0, noise=noise)  # type: ignore[arg-type]
+        made = []
+        for window in (None, 5):
+            GenerationOptions(window=window, noise=noise, regions="1,1,1").prepare(pipeline)  # type: ignore[arg-type]
+            seen: list[tuple[int, int]] = []
+            more = {"latent_frames": 5, "config": config, "progress": lambda *done, to=seen: to.append(done)}
+            made.append(pipeline.extend_tokens(labels, **more))  # type: ignore[arg-type]
+            assert seen[-1] == (4 * 8, 4 * 8)
+        assert torch.equal(*made)
+    assert asked == [5] * 8
+    assert GenerationOptions(noise="gumbel").config() == SamplingConfig(noise="gumbel")
+    with pytest.raises(ValueError, match="window"):
+        GenerationOptions(window=0)
 
 
 def test_graphs_are_for_cuda_and_generate_the_same(tmp_path: Path) -> None:

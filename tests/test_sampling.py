@@ -11,12 +11,12 @@ from torch import Tensor
 from parvideo.order import OrderSpec
 from parvideo.sampling import (
     SamplingConfig,
-    draw_uniforms,
     extend,
     filter_logits,
     generate,
     sample_tokens,
 )
+from parvideo.sampling_noise import draw_uniforms
 from parvideo.transformer import VideoTransformer
 from parvideo.transformer.factors import join_tokens
 

@@ -29,6 +29,10 @@ class GenerationOptions:
             that its window slides.
         overlap: latent frames that each further window takes over.
         unconditional: generate without a class (as a model trained with class dropout can).
+        noise: what tokens are drawn by: one uniform number, or a Gumbel number for every code, which gives
+            other clips of the same distribution, and more to gain by a window.
+        window: compute so many slots a call on guesses until they stand, for the same clips in fewer calls;
+            one step a call if not given.
 
     Raises:
         ValueError: if one lies outside its range.
@@ -45,11 +49,15 @@ class GenerationOptions:
     latent_frames: int | None = None
     overlap: int = 1
     unconditional: bool = False
+    noise: Literal["uniform", "gumbel"] = "uniform"
+    window: int | None = None
 
     def __post_init__(self) -> None:
         if self.latent_frames is not None:
             whole_number(self.latent_frames, "latent_frames", least=1)
         whole_number(self.overlap, "overlap", least=1)
+        if self.window is not None:
+            whole_number(self.window, "window", least=1)
         if self.unconditional and self.guidance_scale != 1:
             raise ValueError(
                 f"guidance_scale is {self.guidance_scale}, but guidance is towards a class, which "
@@ -81,10 +89,11 @@ class GenerationOptions:
             self.guidance_schedule,
             parse_interval("guidance_interval", self.guidance_interval),
             self.seed,
+            self.noise,
         )
 
     def prepare(self, pipeline: "VideoPipeline", given: int = 0) -> None:
-        """Set a pipeline to the order asked for, and see that it can make clips of this length.
+        """Set a pipeline to the order and window asked for, and see that it can make clips of this length.
 
         Args:
             pipeline: that is to generate.
@@ -95,6 +104,7 @@ class GenerationOptions:
         """
         if self.cut is not None:
             pipeline.choose_regions(self.cut)
+        pipeline.window = self.window
         pipeline.check_length(self.latent_frames, self.overlap, given)
 
 

@@ -1,6 +1,5 @@
 """`parvideo sample`: clips for class names, as videos to look at and lossless arrays to score."""
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,7 +114,7 @@ def sample(
             "labels": list(clips.labels),
             "num": num,
             "clips_per_file": clips_per_file,
-            "sampling": dataclasses.asdict(config),
+            "sampling": config.to_dict(),
             "regions": chosen,
             "first_frames": beginnings and beginnings.description(),
             "latent_frames": generation.latent_frames,

@@ -5,7 +5,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -271,7 +271,7 @@ class GeneratedClips(ClipSource):
         self.latent_frames, self.overlap = latent_frames, overlap
         self.pipeline, self.labels, self.config = pipeline, list(labels), config
         self.ids = list(range(len(self.labels)))
-        made: dict[str, typing.Any] = {**(models or identify(folder)), "sampling": asdict(config)}
+        made: dict[str, typing.Any] = {**(models or identify(folder)), "sampling": config.to_dict()}
         # Only what was asked for, so that evaluations that earlier parvideos began go on.
         if pipeline.regions is not None:
             made["regions"] = list(pipeline.regions)

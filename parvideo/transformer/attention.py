@@ -16,16 +16,21 @@ class AttentionMask:
     """A static mask between slots, in the form each kernel wants.
 
     Args:
-        dense: bool ``[Q, K]``, true where the query slot sees the key slot; at least one per query.
+        dense: bool ``[Q, K]``, true where the query slot sees the key slot; at least one per query. Or
+            ``[B, Q, K]``, where every row has slots of its own.
         device: where attention will run.
 
     Attributes:
         kind: ``full`` if everything is visible, ``causal`` if the mask is exactly lower triangular, else
-            ``dense``. The first two need no mask at all, which is the faster kernel everywhere.
+            ``dense``. The first two need no mask at all, which is the faster kernel everywhere. ``rows``
+            if every row has its own.
     """
 
     def __init__(self, dense: Tensor, device: torch.device | str = "cpu") -> None:
         self.dense = dense.to(device)
+        if dense.ndim == 3:
+            self.dense, self.kind = self.dense[:, None], "rows"  # the same for all heads
+            return
         queries, keys = dense.shape
         triangle = torch.ones(queries, keys, dtype=torch.bool, device=dense.device).tril()
         if bool(dense.all()):
@@ -129,7 +134,7 @@ class SelfAttention(nn.Module):
         mask: AttentionMask,
         cache: KVCache | None = None,
         layer: int = 0,
-        slots: range | None = None,
+        slots: range | Tensor | None = None,
     ) -> Tensor:
         """Attend from ``x`` ``[B, S, dim]``; with a cache, over all slots up to and with ``slots``.
 
@@ -141,5 +146,7 @@ class SelfAttention(nn.Module):
         keys = rotate(self.key_norm(keys), rotary[1])
         if cache is not None and slots is not None:
             keys, values = cache.update(layer, slots, keys, values)
+            visible = mask.dense.shape[-1]
+            keys, values = keys[:, :, :visible], values[:, :, :visible]
         attended = attend(queries, keys, values, mask, self.dropout if self.training else 0.0)
         return self.out(rearrange(attended, "b heads s d -> b s (heads d)"))

@@ -49,7 +49,7 @@ class TransformerBlock(nn.Module):
         mask: AttentionMask,
         cache: KVCache | None = None,
         layer: int = 0,
-        slots: range | None = None,
+        slots: range | Tensor | None = None,
     ) -> Tensor:
         """``[B, S, dim]`` -> ``[B, S, dim]``."""
         x = x + self.dropout(self.attention(self.attention_norm(x), rotary, mask, cache, layer, slots))

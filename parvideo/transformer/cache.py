@@ -32,17 +32,29 @@ class KVCache:
         self.keys = torch.zeros(layers, batch, kv_heads, slots, head_dim, dtype=dtype, device=device)
         self.values = torch.zeros_like(self.keys)
 
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows alone, int64 ``[R]``."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+
     @property
     def nbytes(self) -> int:
         """Memory of the cache in bytes."""
         return self.keys.nbytes + self.values.nbytes
 
-    def update(self, layer: int, slots: range, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def update(
+        self, layer: int, slots: range | Tensor, keys: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Store keys and values ``[B, kv_heads, S, head_dim]`` of ``slots``; return all up to and with them.
 
         Returns:
-            keys and values ``[B, kv_heads, slots.stop, head_dim]``, views into the cache.
+            keys and values ``[B, kv_heads, slots.stop, head_dim]``, views into the cache; all that it holds
+            where each row has slots of its own, int64 ``[B, S]``.
         """
+        if isinstance(slots, Tensor):
+            places = slots[:, None, :, None].expand_as(keys)
+            self.keys[layer].scatter_(2, places, keys)
+            self.values[layer].scatter_(2, places, values)
+            return self.keys[layer], self.values[layer]
         self.keys[layer, :, :, slots.start : slots.stop] = keys
         self.values[layer, :, :, slots.start : slots.stop] = values
         return self.keys[layer, :, :, : slots.stop], self.values[layer, :, :, : slots.stop]

@@ -187,14 +187,15 @@ class VideoTransformer(nn.Module):
         self.target = order.target_coords.to(device)
         self._first_plain_slot = int((order.source < 0).nonzero().max()) + 1
 
-    def make_cache(self, batch: int) -> KVCache:
-        """An empty cache for ``batch`` rows, in this model's dtype and on its device."""
+    def make_cache(self, batch: int, spare: int = 0) -> KVCache:
+        """An empty cache for ``batch`` rows and ``spare`` slots beyond the order's, in this model's dtype and
+        on its device."""
         config, weight = self.config, self.head.weight
         return KVCache(
             self.num_layers,
             batch,
             config["num_kv_heads"],
-            self.order.num_tokens,
+            self.order.num_tokens + spare,
             config["dim"] // config["num_heads"],
             weight.dtype,
             weight.device,
@@ -244,6 +245,41 @@ class VideoTransformer(nn.Module):
             else:
                 x = block(x, rotary, mask, cache, layer, slots)
         return self.norm(x)
+
+    def hidden_of_rows(
+        self, tokens: Tensor, labels: Tensor, slots: Tensor, seen: Tensor, cache: KVCache
+    ) -> Tensor:
+        """`hidden` for rows that have come to different slots.
+
+        Args:
+            tokens: int64 ``[B, N]`` in the order.
+            labels: int64 ``[B]``.
+            slots: the slots to compute of each row, int64 ``[B, S]``. From N on they stand for nothing and
+                only fill a row up; the cache must have a place for them.
+            seen: which slots, of the first K, each of them sees, bool ``[B, S, K]``; each at least one.
+            cache: holds the slots before and takes these in.
+
+        Returns:
+            ``[B, S, dim]``.
+        """
+        places = slots.clamp(max=self.order.num_tokens - 1)
+        x = self.embedding_dropout(self._embed_rows(tokens, labels, places))
+        rotary, mask = self.rotary[:, places][:, :, None], AttentionMask(seen, seen.device)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, rotary, mask, cache, layer, slots)
+        return self.norm(x)
+
+    def _embed_rows(self, tokens: Tensor, labels: Tensor, slots: Tensor) -> Tensor:
+        """What each row's own ``slots`` ``[B, S]`` are fed, ``[B, S, dim]``."""
+        source = self.source[slots]
+        fed = self.token_embedding(tokens.gather(1, source.clamp(min=0)))
+        transitions = self.transition_embedding.weight.expand(len(tokens), -1, -1)
+        specials = torch.cat([self.class_embedding(labels)[:, None], transitions], dim=1)
+        special = (-1 - source).clamp(min=0)[..., None].expand(-1, -1, specials.shape[-1])
+        fed = torch.where((source < 0)[..., None], specials.gather(1, special), fed)
+        for axis, embedding in enumerate(self.target_embedding):
+            fed = fed + embedding(self.target[slots, axis])
+        return fed
 
     def embed(self, tokens: Tensor, labels: Tensor, slots: range) -> Tensor:
         """What ``slots`` are fed, ``[B, S, dim]``; arguments as of `forward`."""

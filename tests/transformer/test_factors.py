@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parvideo.order import OrderSpec
-from parvideo.sampling import SamplingConfig, draw_uniforms, generate, sample_tokens
+from parvideo.sampling import SamplingConfig, generate, sample_tokens
+from parvideo.sampling_noise import draw_uniforms
 from parvideo.transformer import VideoTransformer, next_token_loss
 from parvideo.transformer.factors import join_tokens, split_tokens
 

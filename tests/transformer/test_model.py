@@ -102,6 +102,26 @@ def test_a_prefix_computed_at_once_fills_the_cache_as_the_steps_do(order: Genera
 
 
 @torch.no_grad()
+def test_rows_at_different_slots_are_computed_as_each_alone(order: GenerationOrder) -> None:
+    model = make(order, num_kv_heads=1, query_positions="target", num_transitions=20)
+    tokens, labels = batch(order)
+    whole, count = model(tokens, labels), order.num_tokens
+    starts = [order.step_slots[step].start for step in (0, order.steps // 3, order.steps // 2)]
+    cache = model.make_cache(len(tokens), spare=count)
+    model(tokens, labels, range(max(starts)), cache)
+    for row, start in enumerate(starts):  # what lies beyond each row's start is of no account
+        cache.keys[:, row, :, start:], cache.values[:, row, :, start:] = 7.0, 7.0
+    slots = torch.tensor(starts)[:, None] + torch.arange(count)
+    seen = order.mask[torch.where(slots < count, slots, 0)]
+    hidden = model.hidden_of_rows(tokens, labels, slots, seen, cache)
+    for row, start in enumerate(starts):
+        logits = model.head(hidden[row, : count - start])
+        torch.testing.assert_close(logits, whole[row, start:], rtol=1e-4, atol=1e-4)
+    cache.keep(torch.tensor([2]))
+    assert cache.keys.shape[1] == cache.values.shape[1] == 1
+
+
+@torch.no_grad()
 def test_decoding_reads_only_tokens_already_made(order: GenerationOrder) -> None:
     """The buffer past the slots holds rubbish while decoding; a forward over a prefix must not care."""
     model = make(order)

@@ -1,0 +1,76 @@
+"""Count the forward calls of exact decoding (`parvideo.fixed_point`) for a trained model.
+
+    python tools/count_calls.py --model runs/par1x --windows 32 64 --batches 1 8 --guidance-scale 2
+
+For every noise, window and batch size it generates the same clips by the plain loop and in windows, and
+prints calls a batch, how many times fewer they are than the steps, the rows computed for each that the loop
+computes, and how many tokens differ (see `parvideo.fixed_point` for when one may).
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from parvideo import fixed_point
+from parvideo.pretrained import load_transformer
+from parvideo.sampling import SamplingConfig, generate
+from parvideo.transformer import VideoTransformer
+
+
+def measure(
+    transformer: VideoTransformer, config: SamplingConfig, window: int, batch: int, clips: int
+) -> tuple[float, float, int]:
+    """Calls a batch, rows for each of the plain loop's, and tokens that differ, over ``clips`` clips."""
+    labels = torch.arange(clips) % transformer.num_classes
+    count, batches, differ = fixed_point.CallCount(), 0, 0
+    for start in range(0, clips, batch):
+        some, indices = labels[start : start + batch], range(start, min(start + batch, clips))
+        expected = generate(transformer, some, config, indices)
+        got = fixed_point.generate(transformer, some, config, indices, window=window, count=count)
+        differ += int((got != expected).sum())
+        batches += 1
+    copies = 2 if config.guided(transformer.order.steps) else 1
+    return count.calls / batches, count.rows / (clips * copies * transformer.order.num_tokens), differ
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="run folder or model folder")
+    parser.add_argument("--windows", type=int, nargs="+", default=[16, 32, 64])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1])
+    parser.add_argument("--clips", type=int, default=8, help="clips generated for each line")
+    parser.add_argument("--guidance-scale", type=float, default=1.0)
+    parser.add_argument("--top-k", type=int, default=0)
+    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--double", action="store_true", help="compute in float64")
+    arguments = parser.parse_args()
+    transformer = load_transformer(arguments.model).eval()
+    order = transformer.order
+    if arguments.double:
+        transformer = transformer.double()
+        transformer.set_order(order)
+    print(
+        f"{arguments.model}: {order.num_tokens} tokens, {order.steps} steps, {arguments.clips} clips a line"
+    )
+    print(f"{'noise':8} {'batch':>5} {'window':>6} {'calls':>7} {'fewer':>6} {'rows':>5} {'differ':>6}")
+    for noise in ("uniform", "gumbel"):
+        config = SamplingConfig(
+            temperature=arguments.temperature,
+            top_k=arguments.top_k,
+            guidance_scale=arguments.guidance_scale,
+            noise=noise,
+        )
+        for batch in arguments.batches:
+            for window in arguments.windows:
+                calls, rows, differ = measure(transformer, config, window, batch, arguments.clips)
+                fewer = f"{order.steps / calls:.1f}x"
+                print(
+                    f"{noise:8} {batch:5} {window:6} {calls:7.1f} {fewer:>6} {rows:5.1f} {differ:6}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
