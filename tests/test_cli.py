@@ -180,3 +180,19 @@ def test_a_home_is_found_and_nothing_is_no_path(monkeypatch: pytest.MonkeyPatch,
     assert (files, options["folder"]) == ([tmp_path / "a"], tmp_path / "b")
     with pytest.raises(SystemExit):
         parse_arguments("example", example, ["x", "--folder", ""])
+
+
+def test_what_sample_can_evaluate_can_and_names_are_the_same() -> None:
+    def options(name: str) -> set[str]:
+        function = getattr(importlib.import_module(COMMANDS[name][0]), name.replace("-", "_"))
+        return set(inspect.signature(function).parameters)
+
+    assert "generation" in options("sample") & options("evaluate")
+    for name in set(COMMANDS) - {"fit"}:
+        assert not options(name) & {"layers", "heads", "vocabulary", "classes", "batch", "guidance"}, name
+
+
+@pytest.mark.parametrize(("old", "new"), [("--batch", "--batch-size"), ("--vocabulary=9", "--codebook-size")])
+def test_an_old_name_says_the_new_one(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", old, "1"]) == 2
+    assert f"it is called {new}\n" in capsys.readouterr().err

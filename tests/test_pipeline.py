@@ -15,6 +15,7 @@ from parvideo.commands.generation import GenerationOptions
 from parvideo.files import read_json, write_json
 from parvideo.order import GenerationOrder, OrderSpec, regions
 from parvideo.pipeline import VideoPipeline
+from parvideo.pipeline_classes import find_class
 from parvideo.pipeline_orders import name_order
 from parvideo.pretrained import save_generator, save_tokenizer
 from parvideo.sampling import SamplingConfig, generate
@@ -65,6 +66,63 @@ def test_an_unknown_class_suggests_near_names(name: str | int, message: str) -> 
         make().resolve_class(name)
 
 
+def test_names_of_digits_are_names() -> None:
+    names = ["1", "10", "2", "02"]
+    assert [find_class(names, name) for name in names] == [0, 1, 2, 3]
+    assert [find_class(names, index) for index in range(4)] == [0, 1, 2, 3]
+    for missing in ("0", "3", "²", "1.0", "-1", "9" * 5000):
+        with pytest.raises(ValueError, match="there is no class"):
+            find_class(names, missing)
+    for word in ("null", "~", "[x]", "#tag", "a,b", "1e3", "true", ""):
+        assert find_class(["x", word, "y"], word) == 1
+
+
+def test_names_that_are_alike_are_told_apart_or_refused() -> None:
+    assert find_class(["Run", "run"], "run") == 1
+    with pytest.raises(ValueError, match=r"any of Run \(index 0\) and run \(index 1\)"):
+        find_class(["Run", "run"], "RUN")
+    with pytest.raises(ValueError, match="any of a .* and a .*; ask for one by its index"):
+        find_class(["a", "b", "a"], "a")
+
+
+def test_the_models_device_chooses_what_generates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a model that is elsewhere (here on meta, which has no values) and labels on the CPU."""
+    pipeline, seen = make(), []
+
+    def plain(transformer: VideoTransformer, labels: torch.Tensor, *more: Any) -> torch.Tensor:
+        seen.append((labels.device.type, more[2] is not None and more[2].device.type))
+        return torch.zeros(len(labels), 2, 2, 2, dtype=torch.int64)
+
+    pipeline.transformer.to("meta")
+    monkeypatch.setattr(pipeline_module, "generate", plain)
+    pipeline.generate_tokens(torch.tensor([0, 1, 2]), batch_size=2)
+    pipeline.extend_tokens([0, 1], torch.zeros(2, 1, 2, 2, dtype=torch.int64))
+    assert seen == [("meta", False), ("meta", False), ("meta", "meta")]
+
+
+def test_without_a_class_the_null_label_generates() -> None:
+    pipeline = make()
+    for parameter in pipeline.transformer.parameters():
+        torch.nn.init.normal_(parameter, std=1.0)
+    free = pipeline.generate([None], num_per_class=2, seed=1)
+    tokens = pipeline.generate_tokens([4, 4], seed=1)
+    assert torch.equal(free, pipeline.decode(tokens))
+    assert not torch.equal(tokens, pipeline.generate_tokens([0, 0], seed=1))
+
+
+@pytest.mark.parametrize("regions", [[1, 2, 2], (1, 2, 2), np.array([1, 2, 2]), torch.tensor([1, 2, 2])])
+def test_regions_of_any_type_are_chosen(regions: Any) -> None:
+    pipeline = make()
+    pipeline.choose_regions(regions)
+    assert pipeline.regions == (1, 2, 2)
+
+
+@pytest.mark.parametrize("regions", ["1,2,2", [1, 2.5, 2], None, 4, [[1], 2, 2], [1, 2]])
+def test_what_is_no_regions_is_refused(regions: Any) -> None:
+    with pytest.raises(ValueError, match="regions is"):
+        make().choose_regions(regions)
+
+
 def test_clips_come_class_by_class_as_uint8() -> None:
     pipeline = make()
     clips = pipeline.generate(["Archery", 2], num_per_class=2, seed=1)
@@ -106,7 +164,8 @@ def test_parts_that_do_not_belong_together_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "number", "message"), [("Archery", 1, "a list"), ([], 1, "a list"), ([0], 0, "num_per_class")]
+    ("classes", "number", "message"),
+    [("Archery", 1, "a list"), ([], 1, "a list"), ([0], 0, "num_per_class"), ([0], 1.5, "num_per_class")],
 )
 def test_wrong_requests_are_named(classes: list[int], number: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from parvideo.commands.numbers import at_least, positive
+
 if TYPE_CHECKING:
     from parvideo.datasets import ucf101
 
@@ -38,6 +40,8 @@ def data(
     """
     from parvideo.datasets import ucf101
 
+    at_least(1, frames=frames, workers=workers, size=size)
+    positive(fps=fps)
     del name  # one data set by now; the argument keeps the command line open for others
     for archive in unpack or []:
         print(f"unpacking {archive} into {root}")

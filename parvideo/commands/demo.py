@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from parvideo.files import config_folder, sha256_file, write_json
+from parvideo.seeds import whole_number
 
 
 def demo(
@@ -53,6 +54,7 @@ def demo(
     )
     from parvideo.metrics import i3d_weights
 
+    whole_number(seed, "seed", most=2**32 - 1)  # Lightning takes no more
     for path in (data, i3d):
         if path is not None and not path.exists():
             raise FileNotFoundError(f"there is no {path}")

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from parvideo.commands.numbers import at_least
+
 
 def fvd_stats(
     real: Path,
@@ -65,6 +67,8 @@ def fvd_stats(
     from parvideo.training.devices import launch
     from parvideo.training.scoring import extract_features, place
 
+    at_least(1, batch_size=batch_size)
+    at_least(0, workers=workers)
     if out.suffix != ".npz":
         raise ValueError(f"out is {out}; it must end in .npz")
     chosen = choose_protocol(

@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from parvideo.commands.numbers import at_least
 from parvideo.files import sha256_json
+from parvideo.seeds import check_seed
 
 if TYPE_CHECKING:
     import torch
@@ -77,8 +79,9 @@ def tokenize(
     from parvideo.training.data import say_listing, split_videos
     from parvideo.training.devices import launch
 
-    if views < 1:
-        raise ValueError(f"views is {views}; it must be 1 or more")
+    at_least(1, views=views, split_index=split_index, shard_size=shard_size, batch_size=batch_size)
+    at_least(0, num_workers=num_workers)
+    check_seed(seed)
     if all_clips and views > 1:
         raise ValueError(f"views is {views}, at random places, and all_clips takes every place; choose one")
     fabric = launch(accelerator, devices)

@@ -17,6 +17,7 @@ from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import VideoList, VideoRecord
 from parvideo.files import AnyPath
+from parvideo.seeds import check_seed
 
 Policy = Literal["random", "center", "all"]
 
@@ -268,8 +269,7 @@ def _check(
         raise ValueError(f"stride is {stride}; it must be 1 or more")
     if policy not in get_args(Policy):
         raise ValueError(f"policy is {policy!r}; it must be one of {', '.join(get_args(Policy))}")
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; it must be 0 or more")
+    check_seed(seed)
     if flip and policy != "random":
         raise ValueError(f"flip is set with policy {policy!r}; only random clips are mirrored by chance")
     if not 0 <= span[0] < span[1] <= 1:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from parvideo.seeds import place_seed
+
 Draw = tuple[int, int]
 """A sample to read: (epoch, index)."""
 
@@ -78,7 +80,7 @@ class EndlessBatches(Sampler[list[Draw]]):
 
     def _permutation(self, epoch: int) -> Tensor:
         if getattr(self, "_cached_epoch", None) != epoch:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            generator = torch.Generator().manual_seed(place_seed(self.seed, epoch))
             self._cached = torch.randperm(self.length, generator=generator)
             self._cached_epoch = epoch
         return self._cached

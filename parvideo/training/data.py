@@ -14,6 +14,7 @@ from parvideo.datasets import ClipDataset, ClipItem, TokenDataset, TokenItem, Vi
 from parvideo.datasets.left_out import check_classes, clip_lines, listing_lines
 from parvideo.datasets.tokens import check_alike
 from parvideo.pretrained import TOKENIZER, fingerprint, load_extra
+from parvideo.seeds import check_seed, whole_number
 from parvideo.training.batches import Draw, EndlessBatches, held_out_batches
 
 
@@ -28,9 +29,11 @@ class _EndlessDataModule(lightning.LightningDataModule):
         super().__init__()
         if num_workers < 0:
             raise ValueError(f"num_workers is {num_workers}; it must be 0 or more")
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; it must be 0 or more")
-        self.batch_size, self.val_batch_size = batch_size, val_batch_size or batch_size
+        self.batch_size = whole_number(batch_size, "batch_size", least=1)
+        self.val_batch_size = (
+            batch_size if val_batch_size is None else whole_number(val_batch_size, "val_batch_size", least=1)
+        )
+        seed = check_seed(seed)
         self.num_workers, self.seed = num_workers, seed
         # What a resumed run begins with (training.resuming): samples drawn, and batches counted as trained.
         self.begun_at = (0, 0)

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from parvideo.order import GenerationOrder, Grid, OrderSpec
+from parvideo.seeds import whole_number
 from parvideo.training.data import TokenDataModule, TokenSpec
 from parvideo.training.tokenizer_module import warmup_cosine
 from parvideo.transformer import VideoTransformer, next_token_loss
@@ -94,6 +95,8 @@ class GeneratorModule(lightning.LightningModule):
         super().__init__()
         if lr <= 0:
             raise ValueError(f"lr must be positive, got {lr}")
+        if max_steps is not None:
+            whole_number(max_steps, "max_steps", least=1)
         if not 0 <= label_dropout <= 1:
             raise ValueError(f"label_dropout must be a part from 0 to 1, got {label_dropout}")
         if warmup_steps < 0:
@@ -228,7 +231,7 @@ class GeneratorModule(lightning.LightningModule):
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas)
-        steps = self.max_steps or self.trainer.max_steps
+        steps = self.trainer.max_steps if self.max_steps is None else self.max_steps
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: warmup_cosine(step, steps, self.warmup_steps, self.final_lr)
         )

@@ -71,7 +71,9 @@ def plan_report(
         ValueError: if the module is none of parvideo's.
     """
     if isinstance(module, GeneratorModule) and isinstance(data, TokenDataModule):
-        batch = global_batch or data.batch_size * settings.devices * accumulation
+        batch = global_batch
+        if batch is None:
+            batch = data.batch_size * settings.devices * accumulation
         return _generator_report(module, data, settings, max_steps, batch, average)
     if isinstance(module, TokenizerModule) and isinstance(data, ClipDataModule):
         return _tokenizer_report(module, data, settings, max_steps, average)

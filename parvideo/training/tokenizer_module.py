@@ -14,6 +14,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from parvideo.clips import to_float, to_uint8
+from parvideo.seeds import check_seed, place_seed, whole_number
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.losses import PerceptualLoss
 from parvideo.tokenizer.quality import CodebookUsage, ReconstructionQuality
@@ -84,6 +85,8 @@ class TokenizerModule(lightning.LightningModule):
         super().__init__()
         if lr <= 0:
             raise ValueError(f"lr must be positive, got {lr}")
+        if max_steps is not None:
+            whole_number(max_steps, "max_steps", least=1)
         if l1_weight + mse_weight <= 0:
             raise ValueError(f"l1_weight + mse_weight must be positive, got {l1_weight} + {mse_weight}")
         for name, value in (
@@ -110,7 +113,7 @@ class TokenizerModule(lightning.LightningModule):
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
         self.perceptual_frames = perceptual_frames
         self.adversary = adversary
-        self.image_ratio, self.side_by_side, self.seed = image_ratio, side_by_side, seed
+        self.image_ratio, self.side_by_side, self.seed = image_ratio, side_by_side, check_seed(seed)
         self.quality = ReconstructionQuality()
         self.usage = CodebookUsage(tokenizer.codebook_size)
 
@@ -129,7 +132,7 @@ class TokenizerModule(lightning.LightningModule):
     def training_step(self, batch: ClipBatch, batch_index: int) -> None:
         """One step of the tokenizer and, from its start on, one of the discriminator."""
         step = self.trainer.global_step
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(place_seed(self.seed, step))
         clips = to_float(batch["clip"])
         if self.image_ratio and float(torch.rand((), generator=generator)) < self.image_ratio:
             clips = self.images(clips, generator)
@@ -255,7 +258,7 @@ class TokenizerModule(lightning.LightningModule):
         main = AdamW(
             self.tokenizer.parameters(), lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
         )
-        steps = self.max_steps or self.trainer.max_steps
+        steps = self.trainer.max_steps if self.max_steps is None else self.max_steps
         schedule = LambdaLR(main, lambda step: warmup_cosine(step, steps, self.warmup_steps, self.final_lr))
         optimizers: list[Optimizer] = [main]
         if self.adversary is not None:

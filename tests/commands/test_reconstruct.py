@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from parvideo.cli import main
 from parvideo.clips import to_float
+from parvideo.commands.clip_form import ClipForm
 from parvideo.datasets import ClipDataset, VideoRecord, probe, read_frames
 from parvideo.pretrained import load_tokenizer
 
@@ -81,3 +83,12 @@ def test_a_tokenizer_of_unknown_training_asks_for_the_form(
     assert "--frames" in capsys.readouterr().err
     form = ("--frames", "5", "--size", "16", "--stride", "2")
     assert run(videos(toy_folder), tmp_path / "tokenizer", tmp_path / "out", *form) == 0
+
+
+@pytest.mark.parametrize(
+    "form", [{"frames": 0}, {"size": 0}, {"size": -4}, {"stride": 0}, {"fps": 0.0}, {"fps": float("nan")}]
+)
+def test_zero_is_not_what_the_tokenizer_was_trained_on(tokenizer_folder: Path, form: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(form))} is"):
+        ClipForm.of(tokenizer_folder, **form)
+    assert ClipForm.of(tokenizer_folder).frames == 5

@@ -92,10 +92,83 @@ def test_near_names_are_suggested(
     assert not (tmp_path / "none").exists()
 
 
+def test_words_are_names_and_indices_are_asked_for_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    def chosen(names: list[str], *asked: Any) -> list[int]:
+        return [subject.label for subject in command.choose_subjects(names, *asked)]
+
+    digits = ["1", "10", "2", "3"]
+    assert chosen(digits, ["10", "1"], [0, 3]) == [1, 0, 0, 3]
+    assert chosen(digits, None, None) == chosen(["a", "a", "b", "c"], None, None) == [0, 1, 2, 3]
+    for word in ("0", "4"):
+        with pytest.raises(ValueError, match=f"there is no class '{word}'"):
+            chosen(digits, [word], None)
+    assert capsys.readouterr().err == ""
+    words = ["Archery", "null", "[x]", "#tag"]
+    assert chosen(words, ["#tag", "[x]", "null"], None) == [3, 2, 1]
+    # Where no class is called by a number, a number can only be an index; it is said.
+    assert chosen(words, ["2"], None) == [2]
+    assert "no class is called 2: taken as --class-index 2, [x]" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="class index 4 is out of range"):
+        chosen(words, ["4"], None)
+    for word in ("01", "-1", "1.0", "²"):
+        with pytest.raises(ValueError, match="there is no class"):
+            chosen(words, [word], None)
+
+
+def test_class_folders_of_any_name_are_sampled_by_label(tokenizer_folder: Path, tmp_path: Path) -> None:
+    names = ["1", "10", "2", "null", "a/b", "é" * 200]
+    transformer = VideoTransformer(OrderSpec().build((3, 4, 4)), 9, 6, dim=16, num_layers=1, num_heads=2)
+    save_generator(tmp_path / "model", transformer, names, tokenizer_folder, extra={"fps": 12.5})
+    model = ["sample", "--model", str(tmp_path / "model"), "--top-k", "1", "--out"]
+    assert main([*model, str(tmp_path / "all")]) == 0
+    assert arrays(tmp_path / "all")[0]["labels"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert len(list((tmp_path / "all").glob("*.mp4"))) == 6
+    for word, label in (("10", 1), ("null", 3), ("2", 2)):
+        assert main([*model, str(tmp_path / word), f"--class={word}"]) == 0
+        assert arrays(tmp_path / word)[0]["labels"].tolist() == [label]
+    assert main([*model, str(tmp_path / "none"), "--class", "0"]) == 2
+    assert main([*model, str(tmp_path / "index"), "--class-index", "0"]) == 0
+    assert read_json(tmp_path / "index/sample.json")["classes"] == ["1"]
+
+
+def test_clips_without_a_class(generator_folder: Path, tmp_path: Path) -> None:
+    sample(generator_folder, tmp_path / "free", num=2, unconditional=True, seed=3)
+    (made,) = arrays(tmp_path / "free")
+    assert made["labels"].tolist() == [-1, -1]
+    expected = VideoPipeline.from_pretrained(generator_folder).generate([None], 2, seed=3)
+    assert torch.equal(torch.from_numpy(made["clips"]), expected)
+    assert read_json(tmp_path / "free/sample.json")["classes"] == [None]
+    with pytest.raises(ValueError, match="unconditional clips have no class"):
+        sample(generator_folder, tmp_path / "none", ["Archery"], unconditional=True)
+    with pytest.raises(ValueError, match="guidance_scale is 2.0"):
+        sample(generator_folder, tmp_path / "none", unconditional=True, guidance_scale=2.0)
+
+
+def test_a_folder_begun_before_labels_were_recorded_goes_on(generator_folder: Path, tmp_path: Path) -> None:
+    sample(generator_folder, tmp_path, num=1)
+    settings = read_json(tmp_path / "sample.json")
+    del settings["labels"]
+    write_json(tmp_path / "sample.json", settings)
+    sample(generator_folder, tmp_path, num=1)
+    with pytest.raises(ValueError, match="another classes"):
+        sample(generator_folder, tmp_path, ["Bowling"], num=1)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {"num": 0},
+        {"fps": 0.0},
+        {"fps": -5.0},
+        {"fps": float("nan")},
+        {"batch_size": -1},
+        {"overlap": 0},
+        {"latent_frames": -1},
+        {"seed": 2**64},
+        {"seed": -1},
+        {"top_k": -1},
+        {"top_p": float("nan")},
+        {"temperature": float("inf")},
         {"batch_size": 0},
         {"clips_per_file": 0},
         {"previews": -1},
