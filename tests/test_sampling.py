@@ -17,6 +17,7 @@ from parvideo.sampling import (
     sample_tokens,
 )
 from parvideo.sampling_noise import draw_uniforms
+from parvideo.seeds import place_seed
 from parvideo.transformer import VideoTransformer
 from parvideo.transformer.factors import join_tokens
 
@@ -301,3 +302,11 @@ def test_broken_logits_are_named() -> None:
             sample_tokens(torch.tensor([[0.0, math.inf], [0.0, 1.0]]), torch.zeros(2), config)
         with pytest.raises(ValueError, match="every token is masked out"):
             sample_tokens(torch.tensor([[-math.inf] * 2, [0.0, 1.0]]), torch.zeros(2), config)
+
+
+def test_every_place_of_every_seed_keys_a_generator_of_its_own() -> None:
+    seeds = [0, 1, 2**32, 2**50, 2**50 + 1, 2**63, 2**64 - 1]
+    keys = {place_seed(seed, place) for seed in seeds for place in range(20)}
+    assert len(keys) == 20 * len(seeds)
+    assert place_seed(3, 4) == 3 * 1_000_003 + 4  # as it always was where that fits
+    torch.Generator().manual_seed(max(keys))
