@@ -23,6 +23,16 @@ from parvideo.metrics.splits import (
 
 KIND = "parvideo-fvd-report"
 
+_READ: dict[str, type | tuple[type, ...]] = {
+    "metric": str,
+    "fvd": (int, float),
+    "protocol": dict,
+    "protocol_hash": str,
+    "extractor": dict,
+    "real": dict,
+}
+"""What reports are compared by."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -134,6 +144,10 @@ def read_report(path: AnyPath) -> dict[str, Any]:
     report = read_json(path)
     if not isinstance(report, dict) or report.get("kind") != KIND:
         raise ValueError(f"{path} is no report of `parvideo evaluate`")
+    rows = report.get("repeats")
+    lacking = [name for name, kind in _READ.items() if not isinstance(report.get(name), kind)]
+    if lacking or not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} is a damaged report: it lacks {', '.join(lacking) or 'repeats'}")
     return report
 
 
