@@ -199,6 +199,20 @@ class SavedClips(ClipSource):
         if (folder / "sample.json").is_file():  # what `parvideo sample` says of model and sampler
             self.description["sample"] = read_json(folder / "sample.json")
         self._open: tuple[Path, np.ndarray[typing.Any, np.dtype[np.uint8]]] | None = None
+        own = {".json", ".webp", ".mp4"} if "sample" in self.description else set()  # beside the arrays
+        self._left_out = [path.name for path in files if path not in (arrays or videos)]
+        self._left_out = [name for name in self._left_out if Path(name).suffix not in own]
+
+    @property
+    def notes(self) -> list[str]:
+        """What else lies in the folder, with an example."""
+        if not self._left_out:
+            return []
+        scored = "videos" if self.lossy else "arrays"
+        return [
+            f"generated clips: left out: {len(self._left_out)} files that are no {scored}, such as "
+            f"{self._left_out[0]}"
+        ]
 
     def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
         """See `ClipSource`."""
@@ -216,6 +230,8 @@ class SavedClips(ClipSource):
             listing = list_clips(path, self._class_count)
             self._compare(path, listing.shape[1:])
         else:
+            info = probe(path)
+            self._compare(path, (info.frames, info.height, info.width, 3))
             listing = ClipListing((1,), None, None)
         count = listing.shape[0]
         indices = self._next(count) if listing.indices is None else listing.indices

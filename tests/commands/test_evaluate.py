@@ -463,3 +463,35 @@ def test_a_model_scores_as_it_samples(folder: Path, tmp_path: Path, monkeypatch:
 def test_zero_is_not_the_default(folder: Path, tmp_path: Path, options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(options))} is"):
         run(folder, tmp_path / "r.json", **options)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_clips_of_two_lengths_are_refused_whatever_the_batch_size(
+    folder: Path, tmp_path: Path, batch_size: int
+) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "videos").mkdir()
+    for frames in (9, 12):
+        clips = np.full((2, frames, 32, 32, 3), 99, np.uint8)
+        np.save(tmp_path / f"clips/{frames}.npy", clips)
+        write_mp4(tmp_path / f"videos/{frames}.mp4", torch.from_numpy(clips[0]), 8.0)
+    for name in ("clips", "videos"):
+        with pytest.raises(ValueError, match="generated clips differ in shape"):
+            run(folder, tmp_path / "r.json", clips=tmp_path / name, allow_lossy=True, batch_size=batch_size)
+    assert not (tmp_path / "r-features").exists()
+
+
+@pytest.mark.parametrize("source", ["clips", "model", "tokenizer"])
+def test_what_cannot_be_scored_is_refused_before_the_real_clips_are(
+    folder: Path, tmp_path: Path, source: str
+) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match="absent"):
+        run(folder, tmp_path / "r.json", **{source: tmp_path / "absent"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_beside_the_arrays_are_said(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "clips", tmp_path / "clips")
+    (tmp_path / "clips/old.mp4").touch()
+    notes = run(folder, tmp_path / "r.json", clips=tmp_path / "clips")["notes"]
+    assert "generated clips: left out: 1 files that are no arrays, such as old.mp4" in notes
