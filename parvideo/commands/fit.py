@@ -13,7 +13,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, Timer
+from lightning.pytorch.callbacks import Callback, LambdaCallback, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerStatus
@@ -168,6 +168,7 @@ class FitCLI(LightningCLI):
         callbacks += [StepProgress(f"training {self.out.name}")]
         self.checkpoints: RunCheckpoints | None = None
         if not config["fast_dev_run"]:
+            callbacks += [LambdaCallback(on_train_start=self._claim)]
             callbacks += [ModelExport(self.out / "model", average)]
         # After what validation brings with it, the time of which it leaves out.
         callbacks += [Throughput(None if peak is None else peak * 1e12)]
@@ -200,8 +201,6 @@ class FitCLI(LightningCLI):
             return
         if not fast and self.trainer.is_global_zero:
             self._check_folder()
-            with atomic_path(self.out / "config.yaml") as temporary:
-                self.parser.save(self.config, temporary, overwrite=True, skip_unset=False, multifile=False)
         with warnings.catch_warnings():
             _silence_what_is_meant()
             try:
@@ -217,6 +216,16 @@ class FitCLI(LightningCLI):
                     raise
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 raise KeyboardInterrupt from None
+
+    def _claim(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        """Write the first files into the run folder: data and model stand by now, and nothing is refused."""
+        del module
+        for logger in trainer.loggers:
+            if isinstance(logger, RunBoard):
+                logger.begin()
+        if trainer.is_global_zero:
+            with atomic_path(self.out / "config.yaml") as temporary:
+                self.parser.save(self.config, temporary, overwrite=True, skip_unset=False, multifile=False)
 
     def _stopped(self) -> int:
         """Say, and tell SLURM, that the run was stopped by a signal and is saved; the exit status."""

@@ -69,15 +69,36 @@ class RunLog(Logger):
 
 
 class RunBoard(TensorBoardLogger):
-    """TensorBoard's files in ``tensorboard/``; a row given twice is written once, as by `RunLog`."""
+    """TensorBoard's files in ``tensorboard/``; a row given twice is written once, as by `RunLog`.
+
+    There is no file before :meth:`begin`, or the first row: Lightning opens loggers before it looks at data
+    and model, and a run that is refused for them claims no folder.
+    """
 
     def __init__(self, run: Path) -> None:
         super().__init__(run, name="tensorboard", version="")
         self._last = ""
+        self._begun = False
+
+    def begin(self) -> None:
+        """Open the file when it is asked for next."""
+        self._begun = True
+
+    @property
+    def experiment(self) -> Any:
+        """TensorBoard's writer; None before the run has begun."""
+        return super().experiment if self._begun else None
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Flush what there is."""
+        if self._begun:
+            super().save()
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write a row."""
+        self.begin()
         if str((step, metrics)) != self._last:
             self._last = str((step, metrics))
             super().log_metrics(metrics, step)

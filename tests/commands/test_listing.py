@@ -12,11 +12,12 @@ import torch
 
 from parvideo.commands.demo import demo
 from parvideo.commands.evaluate import evaluate
+from parvideo.commands.fit import fit
 from parvideo.commands.fvd_stats import fvd_stats
 from parvideo.commands.tokenize import tokenize
 from parvideo.datasets import TokenDataset, write_avi
 from parvideo.datasets.tokens import MANIFEST, PLAN
-from parvideo.files import read_json, sha256_json, write_json
+from parvideo.files import config_folder, read_json, sha256_json, write_json
 from parvideo.metrics.classifier import SmallI3D, SmallI3DExtractor
 from parvideo.training.data import ClipDataModule, TokenDataModule
 
@@ -233,3 +234,39 @@ def test_a_demo_of_repaired_videos_is_another(
     with pytest.raises(ValueError, match="begun with another videos"):
         demo(tmp_path / "demo", data, annotations=lists_of(data))
     assert "videos" in json.loads((tmp_path / "demo/state.json").read_text())["data"]["settings"]
+
+
+def fit_arguments(kind: str, out: Path, *options: str) -> list[str]:
+    """A training of a tokenizer on clips or of a generator on tokens."""
+    common = ["--trainer.max_steps=2", "--trainer.accelerator=cpu", f"--out={out}", *options]
+    if kind == "clips":
+        return ["--config", str(config_folder() / "tokenizer/toy.yaml"), *common]
+    return [
+        *("--model", "parvideo.training.generator_module.GeneratorModule"),
+        *("--data", "parvideo.training.data.TokenDataModule"),
+        *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1", "--model.num_heads=2"),
+        *common,
+    ]
+
+
+def test_a_refused_training_claims_no_folder(data: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
+    tokenize(tokenizer_folder, data, tmp_path / "t")  # 3 x 4 x 4
+    out = tmp_path / "run"
+    for arguments, message in (
+        (fit_arguments("clips", out, "--data.root=/absent"), "/absent is no folder"),
+        (
+            fit_arguments("clips", out, f"--data.root={data}", "--data.annotations=/absent"),
+            "/absent/classInd",
+        ),
+        (fit_arguments("clips", out, f"--data.root={data}", "--data.frames=999"), "no video is long enough"),
+        (fit_arguments("tokens", out, "--data.tokens=/absent"), "/absent"),
+        (
+            fit_arguments("tokens", out, f"--data.tokens={tmp_path / 't'}", "--model.order.regions=[1,3,2]"),
+            "3",
+        ),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            fit(arguments)
+        assert not out.exists(), message
+    fit(fit_arguments("tokens", out, f"--data.tokens={tmp_path / 't'}"))
+    assert (out / "config.yaml").is_file()
