@@ -67,9 +67,11 @@ class ScoringRequest:
         """
         from parvideo.pretrained import load_class_names
         from parvideo.training.clip_rates import check_class_names, check_form, read_form, recorded_form
+        from parvideo.training.clip_sources import SavedClips
 
         recorded: dict[str, Any]
         if self.clips is not None:
+            SavedClips(self.clips, self.allow_lossy, len(source.class_names))  # each file's shape and labels
             recorded, what = read_form(self.clips), str(self.clips)
         else:
             folder = self.model or self.tokenizer
