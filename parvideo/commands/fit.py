@@ -178,11 +178,12 @@ class FitCLI(LightningCLI):
             callbacks += [self.checkpoints]
         if config["logger"] is False and not config["fast_dev_run"]:
             kwargs["logger"] = [RunLog(self.out), RunBoard(self.out)]
-        trainer = self._instantiate_trainer({**config, **kwargs}, callbacks)
+        own = list(config["callbacks"] or [])  # Lightning adds to the list that it is given
+        trainer = self._instantiate_trainer({**config, **kwargs, "callbacks": [*own]}, callbacks)
         if isinstance(self.model, TokenizerModule) and type(trainer.strategy) is DDPStrategy:
             # Its two losses, and its images, each reach a part of the weights only, which DDP must look for.
             kwargs["strategy"] = "ddp_find_unused_parameters_true"
-            trainer = self._instantiate_trainer({**config, **kwargs}, callbacks)
+            trainer = self._instantiate_trainer({**config, **kwargs, "callbacks": [*own]}, callbacks)
         check_strategy(trainer.strategy)
         if self.config_init["sample_every"] and isinstance(trainer.strategy, ShardedStrategy):
             raise ValueError(

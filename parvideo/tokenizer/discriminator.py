@@ -52,9 +52,15 @@ class PatchDiscriminator(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         """Score float clips ``[B, 3, T, H, W]``: one number a patch, flattened to float32 ``[B, patches]``.
 
-        Float32 under autocast too: what is averaged and compared from here on are small differences.
+        The last layer computes in the weights' precision under autocast too: what is averaged and compared
+        from here on are small differences. (And PyTorch 2.13's bfloat16 gradient of a convolution to one
+        channel reads memory that nothing was written to, on CPUs.)
         """
-        return self.layers(clips).flatten(1).float()
+        judge = self.layers[-1]
+        features = self.layers[:-1](clips)
+        kind = clips.device.type
+        with torch.autocast(kind if torch.amp.is_autocast_available(kind) else "cpu", enabled=False):
+            return judge(features.to(judge.weight.dtype)).flatten(1).float()
 
 
 class ClipDiscriminator(nn.Module):

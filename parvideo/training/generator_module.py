@@ -9,6 +9,7 @@ import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.optim import Optimizer
 
 from parvideo.order import GenerationOrder, Grid, OrderSpec
 from parvideo.seeds import whole_number
@@ -57,6 +58,7 @@ class GeneratorModule(lightning.LightningModule):
             ``more_orders`` it is told in any case. The paper does not.
         query_positions: ``target`` turns a slot's query by the place of the token it predicts, ``source`` by
             that of the token it is fed, as the paper does (see `VideoTransformer`).
+        fused: update weights in one kernel (not with `16-mixed` precision); on CUDA if null.
 
     Raises:
         ValueError: if a setting lies outside its range.
@@ -91,6 +93,7 @@ class GeneratorModule(lightning.LightningModule):
         more_orders: Sequence[OrderSpec] = (),
         target_positions: bool = False,
         query_positions: QueryPositions = "source",
+        fused: bool | None = None,
     ) -> None:
         super().__init__()
         if lr <= 0:
@@ -125,6 +128,7 @@ class GeneratorModule(lightning.LightningModule):
         self.label_dropout = label_dropout
         self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
         self.warmup_steps, self.final_lr, self.max_steps = warmup_steps, final_lr, max_steps
+        self.fused = fused
 
     def configure_model(self) -> None:
         """Build the transformer for the data at hand."""
@@ -223,6 +227,26 @@ class GeneratorModule(lightning.LightningModule):
         number = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         return random.Random(number).choice(self.orders)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient as the trainer says.
+
+        Lightning refuses to where precision is mixed and AdamW is fused, for a fused optimizer would also
+        undo a scaling of the gradients; bfloat16 scales nothing.
+        """
+        if self.trainer.precision != "bf16-mixed" or not gradient_clip_val:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        if gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        else:
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with decay on matrices alone; warm-up, then half a cosine."""
         parameters = [parameter for parameter in self.transformer.parameters() if parameter.requires_grad]
@@ -230,7 +254,10 @@ class GeneratorModule(lightning.LightningModule):
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas)
+        fused = self.fused
+        if fused is None:
+            fused = parameters[0].is_cuda and self.trainer.precision != "16-mixed"
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, fused=fused or None)
         steps = self.trainer.max_steps if self.max_steps is None else self.max_steps
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: warmup_cosine(step, steps, self.warmup_steps, self.final_lr)

@@ -214,8 +214,8 @@ class TokenizerModule(lightning.LightningModule):
         self.manual_backward(loss)
         figures["grad_norm"] = self._clip(optimizer)
         # Of all devices' clips: each by its own would step on some devices alone, and weights drift apart.
-        hinge = self.trainer.strategy.reduce(figures["hinge"], reduce_op="mean")
-        if hinge >= adversary.skip_below:
+        figures["hinge"] = self.trainer.strategy.reduce(figures["hinge"], reduce_op="mean")
+        if figures["hinge"] >= adversary.skip_below:
             # The raw optimizer: Lightning's wrapper would count this as another step of the training.
             optimizer.optimizer.step()
         self._log({f"discriminator_{name}": value for name, value in figures.items()}, len(clips))

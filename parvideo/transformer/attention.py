@@ -1,6 +1,5 @@
 """Attention over an order's slots: one masked function with two kernels, and the layer that uses it."""
 
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from parvideo.transformer.cache import KVCache
+from parvideo.transformer.norm import RMSNorm
 from parvideo.transformer.rotary import rotate
 
 
@@ -39,10 +39,18 @@ class AttentionMask:
             self.kind = "causal"
         else:
             self.kind = "dense"
+        self._blocks: Any = None
+        if self.kind == "dense" and self.dense.is_cuda:  # before a compiled block asks for them
+            self._blocks = self._make_blocks()
 
-    @cached_property
+    @property
     def blocks(self) -> Any:
         """FlexAttention's block mask: built once, broadcast over batch and heads."""
+        if self._blocks is None:
+            self._blocks = self._make_blocks()
+        return self._blocks
+
+    def _make_blocks(self) -> Any:
         from torch.nn.attention.flex_attention import create_block_mask
 
         dense = self.dense
@@ -124,8 +132,8 @@ class SelfAttention(nn.Module):
         self.dropout = dropout
         self.qkv = nn.Linear(dim, (num_heads + 2 * num_kv_heads) * self.head_dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
-        self.query_norm = nn.RMSNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
-        self.key_norm = nn.RMSNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
+        self.query_norm = RMSNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
+        self.key_norm = RMSNorm(self.head_dim, eps=norm_eps) if qk_norm else nn.Identity()
 
     def forward(
         self,
@@ -142,11 +150,12 @@ class SelfAttention(nn.Module):
         """
         heads = rearrange(self.qkv(x), "b s (heads d) -> b heads s d", d=self.head_dim)
         queries, keys, values = heads.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)
-        queries = rotate(self.query_norm(queries), rotary[0])
-        keys = rotate(self.key_norm(keys), rotary[1])
+        # To the values' precision: under autocast they have bfloat16, and what was normalised float32.
+        keys = rotate(self.key_norm(keys), rotary[1]).to(values.dtype)
         if cache is not None and slots is not None:
             keys, values = cache.update(layer, slots, keys, values)
             visible = mask.dense.shape[-1]
             keys, values = keys[:, :, :visible], values[:, :, :visible]
+        queries = rotate(self.query_norm(queries), rotary[0]).to(values.dtype)
         attended = attend(queries, keys, values, mask, self.dropout if self.training else 0.0)
         return self.out(rearrange(attended, "b heads s d -> b s (heads d)"))

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from parvideo.transformer.attention import AttentionMask, SelfAttention
 from parvideo.transformer.cache import KVCache
+from parvideo.transformer.norm import RMSNorm
 
 
 class SwiGLU(nn.Module):
@@ -36,9 +37,9 @@ class TransformerBlock(nn.Module):
         norm_eps: float,
     ) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(dim, eps=norm_eps)
+        self.attention_norm = RMSNorm(dim, eps=norm_eps)
         self.attention = SelfAttention(dim, num_heads, num_kv_heads, qk_norm, attention_dropout, norm_eps)
-        self.ffn_norm = nn.RMSNorm(dim, eps=norm_eps)
+        self.ffn_norm = RMSNorm(dim, eps=norm_eps)
         self.ffn = SwiGLU(dim, ffn_hidden)
         self.dropout = nn.Dropout(dropout)
 

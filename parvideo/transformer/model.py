@@ -13,6 +13,7 @@ from parvideo.transformer.attention import AttentionMask
 from parvideo.transformer.blocks import TransformerBlock
 from parvideo.transformer.cache import KVCache
 from parvideo.transformer.factors import check_factors
+from parvideo.transformer.norm import RMSNorm
 from parvideo.transformer.rotary import QueryPositions, SpecialPositions, rotary_tables
 
 
@@ -137,7 +138,7 @@ class VideoTransformer(nn.Module):
             )
             for _ in range(num_layers)
         )
-        self.norm = nn.RMSNorm(dim, eps=norm_eps)
+        self.norm = RMSNorm(dim, eps=norm_eps)
         self.head = nn.Linear(dim, sum(self.factors) if self.factors else codebook_size, bias=False)
         self.register_buffer("rotary", torch.empty(0), persistent=False)
         self.register_buffer("source", torch.empty(0), persistent=False)
@@ -242,8 +243,12 @@ class VideoTransformer(nn.Module):
         for layer, block in enumerate(self.blocks):
             if self.gradient_checkpointing and cache is None and torch.is_grad_enabled():
                 x = checkpoint(block, x, rotary, mask, use_reentrant=False)
+            elif cache is None:
+                x = block(x, rotary, mask)
             else:
-                x = block(x, rotary, mask, cache, layer, slots)
+                # Not what a training run has compiled: a cache has other shapes at every step and layer, for
+                # each of which it would be compiled again.
+                x = block.forward(x, rotary, mask, cache, layer, slots)
         return self.norm(x)
 
     def hidden_of_rows(

@@ -34,8 +34,8 @@ def start(words: list[object], **environment: str) -> subprocess.Popen[bytes]:
     )
 
 
-def parvideo(*words: object) -> None:
-    process = start(list(words))
+def parvideo(*words: object, **environment: str) -> None:
+    process = start(list(words), **environment)
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors.decode()[-3000:]
 
@@ -193,20 +193,70 @@ def alike(expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor]) -> No
         assert torch.allclose(value.float(), got[name].float(), atol=1e-3), name
 
 
+def tokenizer_training(folder: Path, out: Path, devices: int, *more: str) -> list[object]:
+    return [
+        *("fit", "--model", "parvideo.training.tokenizer_module.TokenizerModule"),
+        *("--model.tokenizer", "parvideo.tokenizer.CausalVideoTokenizer"),
+        *("--model.tokenizer.channels=4", "--model.tokenizer.channel_multipliers=[1,1]"),
+        *("--model.tokenizer.num_res_blocks=1", "--model.tokenizer.time_strides=[2]"),
+        *("--model.tokenizer.space_strides=[2]", "--model.tokenizer.norm_groups=2"),
+        *("--model.tokenizer.levels=[3,3]", "--data", "parvideo.training.data.ClipDataModule"),
+        *(f"--data.root={folder / 'toy'}", "--data.frames=3", "--data.size=8", "--data.fps=12.5"),
+        *("--data.val_clips=7", "--data.val_batch_size=2", f"--data.batch_size={4 // devices}"),
+        *("--trainer.accelerator=cpu", f"--trainer.devices={devices}", "--trainer.max_steps=4"),
+        *("--trainer.val_check_interval=2", f"--out={out}", *more),
+    ]
+
+
+SPY = """
+import lightning, torch
+
+class Weights(lightning.Callback):
+    def __init__(self, folder: str) -> None:
+        self.folder, self.losses = folder, []
+
+    def on_train_start(self, trainer, module) -> None:
+        loss = module.adversary.discriminator_loss
+
+        def discriminator_loss(*given):
+            result = loss(*given)
+            self.losses.append(float(result[1]["hinge"]))
+            return result
+
+        module.adversary.discriminator_loss = discriminator_loss
+
+    def on_train_end(self, trainer, module) -> None:
+        torch.save((module.state_dict(), self.losses), f"{self.folder}/rank{trainer.global_rank}.pt")
+"""
+
+
+def test_devices_decide_together_whether_the_discriminator_steps(folder: Path, tmp_path: Path) -> None:
+    """With plain DDP asked for, and a bound between their losses, so that each alone would differ."""
+    (tmp_path / "spy.py").write_text(SPY)
+    judge = ["--model.adversary.discriminator=parvideo.tokenizer.discriminator.ClipDiscriminator"]
+    judge += [
+        f"--model.adversary.discriminator.{each}" for each in ("channels=4", "num_layers=1", "norm_groups=2")
+    ]
+    judge += ["--model.adversary.lr=0.01", "--model.adversary.warmup_steps=1", "--trainer.strategy=ddp"]
+    judge += ["--trainer.callbacks=spy.Weights", f"--trainer.callbacks.folder={tmp_path}"]
+
+    def train(out: str, bound: float, steps: int) -> list[tuple[dict[str, torch.Tensor], list[float]]]:
+        more = [f"--model.adversary.skip_below={bound}", f"--trainer.max_steps={steps}"]
+        words = tokenizer_training(folder, tmp_path / out, 2, *judge, *more)
+        parvideo(*words, PYTHONPATH=str(tmp_path))
+        return [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+    first = [losses[0] for _, losses in train("one", 0.0, 1)]
+    assert first[0] != first[1]
+    (one, _), (two, _) = train("many", sum(first) / 2, 6)
+    for name, value in one.items():
+        if "lecam" not in name:  # running means of a device's own scores
+            assert torch.equal(value, two[name]), name
+
+
 def test_a_tokenizer_is_validated_on_every_clip_once(folder: Path, tmp_path: Path) -> None:
     for devices in (1, 2):
-        parvideo(
-            *("fit", "--model", "parvideo.training.tokenizer_module.TokenizerModule"),
-            *("--model.tokenizer", "parvideo.tokenizer.CausalVideoTokenizer"),
-            *("--model.tokenizer.channels=4", "--model.tokenizer.channel_multipliers=[1,1]"),
-            *("--model.tokenizer.num_res_blocks=1", "--model.tokenizer.time_strides=[2]"),
-            *("--model.tokenizer.space_strides=[2]", "--model.tokenizer.norm_groups=2"),
-            *("--model.tokenizer.levels=[3,3]", "--data", "parvideo.training.data.ClipDataModule"),
-            *(f"--data.root={folder / 'toy'}", "--data.frames=3", "--data.size=8", "--data.fps=12.5"),
-            *("--data.val_clips=7", "--data.val_batch_size=2", f"--data.batch_size={4 // devices}"),
-            *("--trainer.accelerator=cpu", f"--trainer.devices={devices}", "--trainer.max_steps=4"),
-            *("--trainer.val_check_interval=2", f"--out={tmp_path / str(devices)}"),
-        )
+        parvideo(*tokenizer_training(folder, tmp_path / str(devices), devices))
     one, two = (read_metrics(tmp_path / name) for name in ("1", "2"))
     for name in ("val/psnr", "val/psnr_copy_first", "val/ssim", "val/motion_ratio", "val/usage"):
         assert [step for step, _ in two[name]] == [2, 4]

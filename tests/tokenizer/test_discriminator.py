@@ -30,6 +30,13 @@ def test_clip_judge_sees_motion() -> None:
     assert not torch.allclose(judge(clips), judge(clips.flip(2)))
 
 
+def test_scores_are_float32_under_autocast() -> None:
+    judges = ClipDiscriminator(channels=8, num_layers=1, norm_groups=4, frames=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = judges(torch.randn(1, 3, 5, 16, 16), torch.tensor([3]))
+    assert {score.dtype for score in scores} == {torch.float32}
+
+
 def test_without_a_frame_judge() -> None:
     judges = ClipDiscriminator(channels=8, num_layers=1, norm_groups=4, frames=0)
     assert len(judges(torch.randn(1, 3, 1, 8, 8), torch.zeros(0, dtype=torch.int64))) == 1

@@ -1,7 +1,9 @@
 """What a generator's run shows: losses by step, generated clips, rates; and the plan printed before it."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from parvideo.cli import main
 from parvideo.commands.fit import FitCLI, fit
 from parvideo.files import config_folder
+from parvideo.training.callbacks import Throughput
 from parvideo.training.checkpoints import FOLDER
 from parvideo.training.generator_module import GeneratorModule
 from parvideo.training.generator_views import SampleClips
@@ -86,6 +89,27 @@ def test_mfu_is_the_models_operations_over_the_peak(run: Path, tokens_folder: Pa
     flops = TransformerPlan.of(checkpoint.model.transformer.config).training_flops
     for (_, mfu), (_, rate) in zip(metrics["train/mfu"], metrics["train/samples_per_s"], strict=True):
         assert mfu == pytest.approx(rate * flops / 1e9, rel=1e-4)
+
+
+def test_rates_leave_validation_out(
+    tokens_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock on which a step takes a second and validation an hour."""
+    now = 0.0
+
+    def later(seconds: float, original: Callable[..., Any]) -> Callable[..., Any]:
+        def step(self: GeneratorModule, *given: Any) -> Any:
+            nonlocal now
+            now += seconds
+            return original(self, *given)
+
+        return step
+
+    monkeypatch.setattr(GeneratorModule, "training_step", later(1.0, GeneratorModule.training_step))
+    monkeypatch.setattr(GeneratorModule, "validation_step", later(3600.0, GeneratorModule.validation_step))
+    monkeypatch.setattr(Throughput.__init__, "__defaults__", (None, lambda: now))
+    fit(arguments(tokens_folder, tmp_path))
+    assert [rate for _, rate in read_metrics(tmp_path)["train/samples_per_s"]] == [2.0] * 4
 
 
 def test_an_unknown_peak_logs_no_mfu(tokens_folder: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Other arithmetic, the same training: bfloat16 and compiled runs go where float32 and eager ones do."""
 
 import shutil
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,9 +11,11 @@ from safetensors.torch import load_file
 
 from parvideo.commands.export import export
 from parvideo.commands.fit import fit
+from parvideo.order import regions
 from parvideo.pipeline import VideoPipeline
 from parvideo.training.checkpoints import FOLDER
 from parvideo.training.logs import read_metrics
+from parvideo.transformer import VideoTransformer
 
 STEPS = 12
 
@@ -98,6 +102,56 @@ def test_compiled_equals_eager(
     assert not [name for name in got if "_orig_mod" in name]
     checkpoint = torch.load(tmp_path / FOLDER / f"step-{STEPS:08d}.ckpt", weights_only=True)
     assert {name.removeprefix("transformer.") for name in checkpoint["state_dict"]} == expected.keys()
+
+
+def test_decoding_with_compiled_blocks_compiles_nothing() -> None:
+    """A cache has other shapes at each step: it would be compiled until PyTorch gives up."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    order = regions((1, 4, 4), (1, 2, 2))
+    model = VideoTransformer(order, 9, 2, dim=16, num_layers=2, num_heads=2).eval()
+    tokens, labels = torch.zeros(1, 16, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+    expected = model(tokens, labels)
+    for block in model.blocks:
+        block.compile(backend="eager")
+    cache = model.make_cache(1)
+    steps = [model(tokens, labels, slots, cache) for slots in order.step_slots]
+    assert torch.allclose(torch.cat(steps, dim=1), expected, atol=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 0
+    model(tokens, labels)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
+
+
+def test_fused_steps_clip_the_gradient_in_bf16(
+    plain: tuple[Path, dict[str, list[float]]], tokens_folder: Path, tmp_path: Path
+) -> None:
+    mixed = "--trainer.precision=bf16-mixed"
+    losses = train(tokens_folder, tmp_path / "fused", "--model.fused=true", mixed)
+    assert losses["train/loss"] == pytest.approx(plain[1]["train/loss"], rel=0.02)
+    tight = "--trainer.gradient_clip_val=1e-9"  # so that AdamW's epsilon holds the weights where they are
+    held = train(tokens_folder, tmp_path / "held", "--model.fused=true", mixed, tight)
+    assert held["train/loss"][-1] > 0.9 * held["train/loss"][0]
+    path = tmp_path / "fused" / FOLDER / f"step-{STEPS:08d}.ckpt"
+    groups = torch.load(path, weights_only=True)["optimizer_states"][0]["param_groups"]
+    assert {group["fused"] for group in groups} == {True}
+
+
+def test_queries_keys_and_values_meet_in_one_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    from parvideo.transformer import attention
+
+    dtypes, attend = [], attention.attend
+
+    def spy(*tensors: Any, **more: Any) -> torch.Tensor:
+        dtypes.append([tensor.dtype for tensor in tensors[:3]])
+        return attend(*tensors, **more)
+
+    monkeypatch.setattr(attention, "attend", spy)
+    order = regions((1, 4, 4), (1, 2, 2))
+    model = VideoTransformer(order, 9, 2, dim=16, num_layers=1, num_heads=2, qk_norm=True)
+    with warnings.catch_warnings(), torch.autocast("cpu", torch.bfloat16):
+        warnings.simplefilter("error")  # PyTorch's, of a norm that cannot use its fused kernel
+        model(torch.zeros(1, 16, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    assert dtypes == [[torch.bfloat16] * 3]
 
 
 def test_an_unknown_compiler_is_named(tokens_folder: Path, tmp_path: Path) -> None:

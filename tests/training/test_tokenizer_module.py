@@ -15,6 +15,7 @@ from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.discriminator import ClipDiscriminator
 from parvideo.tokenizer.presets import PRESETS
 from parvideo.training.adversarial import Adversary
+from parvideo.training.callbacks import Throughput
 from parvideo.training.rfvd import ReconstructionFVD
 from parvideo.training.tensorboard import level_counts
 from parvideo.training.tokenizer_module import TokenizerModule, warmup_cosine
@@ -124,6 +125,19 @@ def test_a_discriminator_that_wins_takes_no_step(tmp_path: Path) -> None:
     assert not other.optimizer.state
 
 
+@pytest.mark.parametrize("others", [0.0, 1e9])
+def test_the_discriminator_steps_by_the_loss_of_all_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: float
+) -> None:
+    """Its own loss lies on the other side of the bound: a device must not go by it."""
+    run = trainer(tmp_path, 2)
+    monkeypatch.setattr(run.strategy, "reduce", lambda value, reduce_op: torch.full_like(value, others))
+    model = module(adversary=adversary(skip_below=1e6 if others else 1e-6, start=0))
+    run.fit(model, loader(), loader())
+    _, other = model.optimizers()  # type: ignore[misc]
+    assert bool(other.optimizer.state) == bool(others)
+
+
 def test_before_its_weight_rises_the_adversary_changes_nothing(tmp_path: Path) -> None:
     alone, judged = module(), module(adversary=adversary(start=0, warmup_steps=100))
     for model in (alone, judged):
@@ -193,9 +207,19 @@ def test_gradients_are_clipped(tmp_path: Path) -> None:
             sum(float(p.grad.square().sum()) for p in model.tokenizer.parameters() if p.grad is not None)
         )
     )
-    trainer(tmp_path, 3).fit(model, loader(), loader())
+    run = trainer(tmp_path, 3, callbacks=[Throughput()], log_every_n_steps=1)
+    run.fit(model, loader(), loader())
     assert len(norms) == 3
     assert max(norms) == pytest.approx(1e-3, rel=1e-3)
+    assert run.callback_metrics["train/grad_norm"] > 0.01  # what is logged is the norm before
+
+
+def test_an_adversary_trains_in_bf16(tmp_path: Path) -> None:
+    model = module(adversary=adversary(start=0, warmup_steps=0))
+    run = trainer(tmp_path, 3, precision="bf16-mixed")
+    run.fit(model, loader(), loader())
+    assert torch.isfinite(run.callback_metrics["train/discriminator_lecam"])
+    assert run.callback_metrics["train/discriminator_grad_norm"] > 0
 
 
 def test_bf16_training_keeps_float32_ids_and_learns(tmp_path: Path) -> None:
