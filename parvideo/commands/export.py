@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 def export(
@@ -23,7 +23,8 @@ def export(
         checkpoint: a certain checkpoint; by default the newest whose bytes are whole.
 
     Raises:
-        ValueError: if there is no checkpoint, it is damaged, or it holds no average and one is asked for.
+        ValueError: if there is no checkpoint, it is damaged, it holds no average and one is asked for, or the
+            run's tokenizer is another than it was trained with.
         FileExistsError: if ``out`` holds a model already.
     """
     import torch
@@ -55,7 +56,7 @@ def export(
             out,
             transformer,
             description["class_names"],
-            _tokenizer(run, description["tokenizer"]),
+            _tokenizer(run, path, description),
             state,
             extra,
         )
@@ -66,9 +67,21 @@ def export(
     print(f"{out}: the {chosen} weights of {path}", file=sys.stderr)
 
 
-def _tokenizer(run: Path, recorded: str) -> Path:
-    """The generator's tokenizer: the run's own copy, or where the run found it."""
-    from parvideo.pretrained import CONFIG, TOKENIZER
+def _tokenizer(run: Path, checkpoint: Path, description: dict[str, Any]) -> Path:
+    """The generator's tokenizer: the run's own copy, or where the run found it.
+
+    Raises:
+        ValueError: if another one is there than the generator was trained with.
+    """
+    from parvideo.pretrained import CONFIG, TOKENIZER, fingerprint
 
     copy = run / "model" / TOKENIZER
-    return copy if (copy / CONFIG).is_file() else Path(recorded)
+    folder = copy if (copy / CONFIG).is_file() else Path(description["tokenizer"])
+    expected = description.get("tokenizer_fingerprint")  # which parvideo 0.1 did not state
+    found = fingerprint(folder)
+    if expected not in (None, found):
+        raise ValueError(
+            f"{checkpoint} was trained on tokens of tokenizer {expected[:12]}, and {folder} holds "
+            f"{found[:12]}: give --run the run that it comes from"
+        )
+    return folder

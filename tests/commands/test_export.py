@@ -1,10 +1,11 @@
 """Exporting: any checkpoint of a run becomes a model folder that the pipeline loads."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from parvideo.cli import main
 from parvideo.commands.export import export
@@ -99,6 +100,16 @@ def test_a_tokenizers_run_too(toy_folder: Path, tmp_path: Path) -> None:
     }
     with pytest.raises(ValueError, match="no average"):
         export(tmp_path / "run", tmp_path / "average", weights="average")
+
+
+def test_a_tokenizer_that_the_checkpoint_does_not_know_is_refused(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run / "model", other / "model")
+    weights = other / "model" / "tokenizer" / "weights.safetensors"
+    save_file({name: 1.01 * value for name, value in load_file(weights).items()}, weights)
+    with pytest.raises(ValueError, match="was trained on tokens of tokenizer"):
+        export(other, tmp_path / "mixed", checkpoint=run / FOLDER / "step-00000003.ckpt")
+    assert not (tmp_path / "mixed").exists()
 
 
 def test_nothing_is_overwritten(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
