@@ -281,8 +281,8 @@ class TokenizerModule(lightning.LightningModule):
         )
 
     def _tensorboards(self) -> list[TensorBoardLogger]:
-        """The loggers to show pictures in; the other processes have none to write to."""
-        if not self.trainer.is_global_zero:
+        """The loggers to show pictures in; not in the check before training, nor in other processes."""
+        if not self.trainer.is_global_zero or self.trainer.sanity_checking:
             return []
         return [logger for logger in self.loggers if isinstance(logger, TensorBoardLogger)]
 
