@@ -33,9 +33,6 @@ class Contender(Protocol):
     name: str
     order: GenerationOrder
 
-    def prepare(self, step: int) -> None:
-        """What is not to be timed before a step."""
-
     def step(self, step: int) -> None:
         """Compute one step of the order, drawing included; earlier steps need not have been computed."""
 
@@ -49,7 +46,7 @@ class PlainLoop:
         self, transformer: VideoTransformer, order: GenerationOrder, batch: int, config: SamplingConfig
     ) -> None:
         self.transformer, self.order, self.config = transformer, order, config
-        transformer.set_order(order)
+        self.layout = transformer.layout(order)
         labels = torch.arange(batch) % transformer.num_classes
         self.guided = config.guided(order.steps)
         self.labels = torch.cat([labels, labels * 0 + transformer.num_classes]) if self.guided else labels
@@ -59,15 +56,11 @@ class PlainLoop:
         self.cache.values.normal_()
         self.uniforms = draw_uniforms(0, range(batch), order.num_tokens)
 
-    def prepare(self, step: int) -> None:
-        """Give the shared transformer this order."""
-        self.transformer.set_order(self.order)
-
     @torch.inference_mode()
     def step(self, step: int) -> None:
         """One step."""
         slots = self.order.step_slots[step]
-        logits = self.transformer(self.tokens, self.labels, slots, self.cache)
+        logits = self.transformer(self.tokens, self.labels, self.layout, slots, self.cache)
         if self.guided:
             conditional, unconditional = logits.chunk(2)
             scale = self.config.guidance_at(step, self.order.steps)
@@ -85,15 +78,10 @@ class EngineLoop:
     def __init__(
         self, engine: DecodeEngine, order: GenerationOrder, batch: int, config: SamplingConfig
     ) -> None:
-        engine.transformer.set_order(order)
-        self.engine, self.order = engine.reordered(), order
-        self.run = self.engine.start(torch.arange(batch) % engine.transformer.num_classes, config)
+        self.engine, self.order = engine, order
+        self.run = self.engine.start(order, torch.arange(batch) % engine.transformer.num_classes, config)
         for part in self.run.cache:
             part.normal_()
-
-    def prepare(self, step: int) -> None:
-        """Give the shared transformer this order."""
-        self.engine.transformer.set_order(self.order)
 
     def step(self, step: int) -> None:
         """One step."""
@@ -189,7 +177,6 @@ def time_interleaved(
                 if turn >= len(plan):
                     continue
                 step = plan[turn]
-                contender.prepare(step)
                 contender.step(step)  # the step before this one would have warmed the same caches
                 start = now()
                 contender.step(step)

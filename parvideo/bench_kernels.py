@@ -4,6 +4,7 @@ Every pair runs interleaved over as many weights or caches as do not fit the pro
 in a decode step. Times are microseconds a call, best of the rounds.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -124,8 +125,8 @@ def _attention(transformer: VideoTransformer, queries: int, dtype: torch.dtype) 
     """Two clips' worth of heads attending over half of the sequence."""
     config = transformer.config
     heads, d = config["num_heads"], config["dim"] // config["num_heads"]
-    length = transformer.order.num_tokens // 2
-    shape = (2, 2, heads, transformer.order.num_tokens, d)
+    length = math.prod(transformer.grid) // 2
+    shape = (2, 2, heads, math.prod(transformer.grid), d)
     caches = [torch.randn(shape, dtype=dtype) for _ in range(transformer.num_layers)]
     q = torch.randn(2, heads, queries, d, dtype=dtype)
     flat = q.view(2 * heads, queries, d)

@@ -75,11 +75,7 @@ class Peer:
         self.labels = torch.zeros(rows, dtype=torch.int64)
         self.tokens = torch.zeros(batch, self.group, dtype=torch.int64)
         self.drawing: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "sample_logits": True}
-        self.prepare(0)
         self.step(0)
-
-    def prepare(self, step: int) -> None:
-        """Nothing."""
 
     @torch.no_grad()
     def step(self, step: int) -> None:

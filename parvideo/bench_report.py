@@ -78,7 +78,7 @@ class Settings:
         """The model, with random weights, able to serve all orders."""
         size, orders = transformer_size(self.size), self.orders()
         return VideoTransformer(
-            orders[0],
+            self.grid,
             self.vocabulary,
             self.classes,
             size.dim if self.dim is None else self.dim,
@@ -194,8 +194,7 @@ def _sorted(timings: list[Timing], orders: list[GenerationOrder]) -> list[Timing
 def _peak_bytes(
     transformer: VideoTransformer, order: GenerationOrder, settings: Settings, config: SamplingConfig
 ) -> int:
-    transformer.set_order(order)
-    return decode_bytes(transformer, settings.batch, config.guided(order.steps))
+    return decode_bytes(transformer, order, settings.batch, config.guided(order.steps))
 
 
 def _row(
@@ -300,10 +299,10 @@ def _training(
     best = dict.fromkeys(cuts, math.inf)
     for _ in range(settings.repeats):
         for name, order in cuts.items():
-            transformer.set_order(order)
+            layout = transformer.layout(order)
             transformer.zero_grad()
             start = now()
-            next_token_loss(transformer(tokens, labels), tokens).mean().backward()
+            next_token_loss(transformer(tokens, labels, layout), tokens).mean().backward()
             best[name] = min(best[name], now() - start)
     transformer.zero_grad()
     for name, seconds in best.items():

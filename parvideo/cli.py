@@ -23,6 +23,7 @@ from jsonargparse import ActionYesNo, ArgumentParser
 from parvideo import __version__
 from parvideo.cli_values import WordType, takes_list
 from parvideo.commands import fit_options
+from parvideo.files import error_line
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         if debug:
             traceback.print_exc()
-        print(f"parvideo: error: {_one_line(error)}", file=sys.stderr)
+        print(f"parvideo: error: {error_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
@@ -239,46 +240,8 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
-_MAKE_ROOM = "Make room, and run the same command again to go on from what is finished"
-
-_ADVICE = {
-    errno.EISDIR: "this is a folder; give a file",
-    errno.ENOTDIR: "this, or a part of it, is a file where a folder is expected",
-    errno.EROFS: "write to another folder, or mount this one writable",
-    errno.EACCES: "see who owns it, and its mode",
-    errno.EPERM: "see who owns it, and its mode and attributes",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ELOOP: "its links lead in a circle",
-    errno.ENOSPC: f"the disk is full. {_MAKE_ROOM}",
-    errno.EDQUOT: f"your share of the disk is full. {_MAKE_ROOM}",
-    errno.EMFILE: "too many files are open at once; `ulimit -n 65536` allows more",
-}
-"""What to do about what the system reports."""
-
 _OURS = {errno.EBADF, errno.EINVAL, errno.EFAULT, errno.ECHILD}
 """What the system reports of wrong calls rather than of wrong files, unless it names one."""
-
-
-def _one_line(error: BaseException) -> str:
-    """An error as one line: for one of files what is wrong, with which, and what would be right."""
-    text = str(error)
-    if isinstance(error, OSError) and error.strerror is not None:
-        text = str(error.strerror)
-        if error.filename is not None:
-            text += f": {_name(error.filename)}"
-        if error.filename2 is not None:
-            text += f" -> {_name(error.filename2)}"
-        if error.errno in _ADVICE:
-            text += f" ({_ADVICE[error.errno]})"
-    elif "Original Traceback" in text:  # out of a process that reads: its traceback ends with the error
-        text = text.strip().splitlines()[-1].partition(": ")[2] or text.strip().splitlines()[-1]
-    return " ".join(text.split()) or type(error).__name__
-
-
-def _name(filename: Any) -> str:
-    if isinstance(filename, int):
-        return f"file descriptor {filename}"
-    return os.fsdecode(filename)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from torch import Tensor
 from parvideo.engine_base import EngineBase, Request
 from parvideo.engine_pages import use_large_pages
 from parvideo.engine_weights import normalize
+from parvideo.order import GenerationOrder
 from parvideo.sampling import SamplingConfig, StepCallback
 from parvideo.transformer.model import VideoTransformer
 
@@ -60,7 +61,7 @@ class DecodeRun(Request):
 
 
 class DecodeEngine(EngineBase):
-    """Generates with one transformer on the CPU, in the order it has now.
+    """Generates with one transformer on the CPU, in any order that it was trained in.
 
     Weights are copied when the engine is made; later changes to the transformer are not seen.
 
@@ -97,6 +98,7 @@ class DecodeEngine(EngineBase):
     @torch.inference_mode()
     def generate(
         self,
+        order: GenerationOrder,
         labels: Tensor,
         config: SamplingConfig | None = None,
         indices: Sequence[int] | None = None,
@@ -105,16 +107,17 @@ class DecodeEngine(EngineBase):
         on_step: StepCallback | None = None,
     ) -> Tensor:
         """Generate the tokens of a batch of clips; arguments, result and errors as of `sampling.generate`."""
-        run = self.start(labels, config, indices, given, stream)
-        for step in range(run.first, self.order.steps):
+        run = self.start(order, labels, config, indices, given, stream)
+        for step in range(run.first, order.steps):
             self.step(run, step)
             if on_step is not None:
-                on_step(step + 1, self.order.steps)
-        return self.order.unflatten(run.tokens[: run.batch])
+                on_step(step + 1, order.steps)
+        return order.unflatten(run.tokens[: run.batch])
 
     @torch.inference_mode()
     def start(
         self,
+        order: GenerationOrder,
         labels: Tensor,
         config: SamplingConfig | None = None,
         indices: Sequence[int] | None = None,
@@ -125,27 +128,27 @@ class DecodeEngine(EngineBase):
 
         Next comes `step` with the run's first step.
         """
-        request = self._request(labels, config, indices, given, stream)
-        slots = self.order.num_tokens
+        request = self._request(order, labels, config, indices, given, stream)
+        slots = order.num_tokens
         shape = (2, len(request.labels), self.kv_heads, slots, self.head_dim)
-        height = self.heads // self.kv_heads * self.largest_group
+        height = self.heads // self.kv_heads * request.slots.largest_group
         scores = torch.empty(max(SCORES, height * slots), dtype=self.dtype)
         run = DecodeRun(
             **vars(request),
             cache=[self._empty_cache(shape) for _ in self._layers],
             scores=scores,
             turned_scores=torch.empty_like(scores),
-            probabilities=self._draw_buffer(request.batch),
+            probabilities=self._draw_buffer(request.batch, request.slots),
         )
         if run.first > 0:
-            before = range(self.order.step_slots[run.first].start)
-            self._prefill(run.cache, len(before), lambda rows: self._embed(run, before, rows))
+            before = range(order.step_slots[run.first].start)
+            self._prefill(run.slots, run.cache, len(before), lambda rows: self._embed(run, before, rows))
         return run
 
     @torch.inference_mode()
     def step(self, run: DecodeRun, step: int) -> None:
         """Generate the tokens of one step of the order, the next after those done."""
-        slots, batch = self.order.step_slots[step], run.batch
+        slots, batch = run.order.step_slots[step], run.batch
         if step > run.last_guided:
             run.keep(batch)
         hidden = self._hidden(run, slots)  # [R·S, dim]
@@ -157,7 +160,7 @@ class DecodeEngine(EngineBase):
             conditional = torch.lerp(hidden[batch * len(slots) :], conditional, run.scales[step])
         drawn = self._draw(conditional, run.uniforms[:, here].reshape(-1), run.config, run.probabilities)
         drawn = torch.where(run.known[here], run.tokens[:batch, here], drawn.view(batch, -1))
-        run.tokens.view(-1, batch, self.order.num_tokens)[:, :, here] = drawn
+        run.tokens.view(-1, batch, run.order.num_tokens)[:, :, here] = drawn
 
     def _empty_cache(self, shape: tuple[int, ...]) -> Tensor:
         cache = torch.empty(shape, dtype=self.dtype)
@@ -169,10 +172,10 @@ class DecodeEngine(EngineBase):
         rows, count = len(run.tokens), len(slots)
         x = self._embed(run, slots, slice(0, rows))
         unseen = None
-        if count > 1 and self.order.attention == "causal":
+        if count > 1 and run.order.attention == "causal":
             unseen = torch.ones(count, count, dtype=torch.bool).triu(1)
             unseen = unseen.repeat(self.heads // self.kv_heads, 1)
-        rotary = self._rotary[slots.start : slots.stop]
+        rotary = run.slots.rotary[slots.start : slots.stop]
         for layer, cache in zip(self._layers, run.cache, strict=True):
             heads = self._qkv(layer, x, rotary, rows)
             cache[:, :, :, slots.start : slots.stop] = self._new_cache(heads)
@@ -181,7 +184,7 @@ class DecodeEngine(EngineBase):
         return normalize(x, self._length)
 
     def _embed(self, run: DecodeRun, slots: range, rows: slice) -> Tensor:
-        x = self.transformer.embed(run.tokens[rows], run.labels[rows], slots)
+        x = self.transformer.embed(run.tokens[rows], run.labels[rows], run.slots.layout, slots)
         return x.to(self.dtype).flatten(0, 1)
 
     def _attend(

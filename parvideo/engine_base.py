@@ -3,11 +3,10 @@
 `parvideo.engine` decodes on a CPU, `parvideo.engine_graphs` by CUDA graphs.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +15,11 @@ from torch import Tensor
 from parvideo.engine_draw import block_size, draw_tokens
 from parvideo.engine_linear import DecodeLinear, packing_obstacle
 from parvideo.engine_weights import LayerWeights, fold, normalize
+from parvideo.order import GenerationOrder
 from parvideo.sampling import SamplingConfig, check_request, known_tokens
 from parvideo.sampling_noise import draw_uniforms
 from parvideo.transformer.blocks import TransformerBlock
+from parvideo.transformer.layout import SlotLayout
 from parvideo.transformer.model import VideoTransformer
 
 LOGITS = 1 << 24
@@ -27,11 +28,33 @@ PREFILL = 4096
 """Slots computed at a time while given frames are read in, unless one clip has more."""
 
 
+@dataclass(frozen=True, eq=False)
+class EngineSlots:
+    """An order's slots as an engine uses them, made once for each order.
+
+    Attributes:
+        layout: as the transformer uses them.
+        rotary: the turns of all heads as complex numbers ``[N, heads + 2 · kv_heads, d / 2]``. Those of
+            queries carry attention's 1 / sqrt(d), those of values are one.
+        largest_group: slots of the largest step.
+    """
+
+    layout: SlotLayout
+    rotary: Tensor
+    largest_group: int
+
+    @property
+    def order(self) -> GenerationOrder:
+        """Whose slots they are."""
+        return self.layout.order
+
+
 @dataclass
 class Request:
     """A batch of clips to generate, found to be sound.
 
     Attributes:
+        slots: the order's slots for the engine's arithmetic.
         config: how to draw.
         batch: B, the number of clips; R rows are the clips and, while guidance needs them, unguided copies.
         tokens: ordered tokens, int64 ``[R, N]``.
@@ -43,6 +66,7 @@ class Request:
         last_guided: the last step with guidance, -1 if there is none.
     """
 
+    slots: EngineSlots
     config: SamplingConfig
     batch: int
     tokens: Tensor
@@ -53,9 +77,14 @@ class Request:
     first: int
     last_guided: int
 
+    @property
+    def order(self) -> GenerationOrder:
+        """Whose tokens are generated."""
+        return self.slots.order
+
 
 class EngineBase:
-    """A transformer's weights as an engine uses them, in the order that the transformer has now.
+    """A transformer's weights as an engine uses them, for any order that the transformer was trained in.
 
     Weights are copied when the engine is made; later changes to the transformer are not seen.
 
@@ -97,18 +126,26 @@ class EngineBase:
             self._length = torch.tensor(math.sqrt(config["dim"] * config["norm_eps"]), device=weight.device)
             self.logits = transformer.head.out_features
             self._block = block_size(self.logits) if transformer.factors is None else 0
-        self._set_order()
+        self._slots: dict[int, EngineSlots] = {}
 
-    def reordered(self) -> Self:
-        """An engine with these same weights for the order that the transformer has now."""
-        other = copy.copy(self)
-        other._set_order()
-        return other
+    def slots(self, order: GenerationOrder) -> EngineSlots:
+        """An order's slots for this engine; made once for each order, and then kept.
+
+        Raises:
+            ValueError: as of `VideoTransformer.layout`.
+        """
+        kept = self._slots.get(id(order))
+        if kept is None or kept.order is not order:
+            layout = self.transformer.layout(order)
+            largest = max(map(len, order.step_slots))
+            self._slots[id(order)] = kept = EngineSlots(layout, self._rotary_factors(layout), largest)
+        return kept
 
     def cache_bytes(self, batch: int, guided: bool = True) -> int:
         """Memory of the keys and values of ``batch`` clips."""
         rows = batch * (2 if guided else 1)
-        values = 2 * len(self._layers) * rows * self.order.num_tokens * self.kv_heads * self.head_dim
+        slots = math.prod(self.transformer.grid)
+        values = 2 * len(self._layers) * rows * slots * self.kv_heads * self.head_dim
         return values * self.dtype.itemsize
 
     def _describe_draw(self) -> str:
@@ -116,6 +153,7 @@ class EngineBase:
 
     def _request(
         self,
+        order: GenerationOrder,
         labels: Tensor,
         config: SamplingConfig | None,
         indices: Sequence[int] | None,
@@ -129,16 +167,15 @@ class EngineBase:
                 f"the engines draw by uniform numbers alone, noise is {config.noise!r}; "
                 "parvideo.sampling.generate and parvideo.fixed_point.generate draw by either"
             )
-        order, batch = self.order, len(labels)
-        if self.transformer.order != order:
-            raise ValueError("the transformer's order was changed after this engine was made; make another")
+        slots, batch = self.slots(order), len(labels)
         indices = range(batch) if indices is None else indices
         check_request(self.transformer, labels, indices)
-        known, tokens = known_tokens(self.transformer, given, batch)
+        known, tokens = known_tokens(self.transformer, order, given, batch)
         if config.guided(order.steps):
             labels = torch.cat([labels, torch.full_like(labels, self.transformer.num_classes)])
         scales = [config.guidance_at(step, order.steps) for step in range(order.steps)]
         return Request(
+            slots,
             config,
             batch,
             tokens.repeat(len(labels) // batch, 1),
@@ -150,9 +187,9 @@ class EngineBase:
             max((step for step, scale in enumerate(scales) if scale != 1.0), default=-1),
         )
 
-    def _draw_buffer(self, batch: int) -> Tensor:
+    def _draw_buffer(self, batch: int, slots: EngineSlots) -> Tensor:
         """Space for the probabilities of the rows drawn at a time, float32 ``[rows, V]``."""
-        rows = min(batch * self.largest_group, max(1, LOGITS // self.logits))
+        rows = min(batch * slots.largest_group, max(1, LOGITS // self.logits))
         return torch.empty(rows, self.logits, device=self._length.device)
 
     def _draw(
@@ -217,16 +254,19 @@ class EngineBase:
     def _feed_forward(self, layer: LayerWeights, x: Tensor) -> Tensor:
         return layer.down(layer.gated(normalize(x, self._length))).add_(x)
 
-    def _prefill(self, cache: list[Tensor], stop: int, embed: Callable[[slice], Tensor]) -> None:
+    def _prefill(
+        self, slots: EngineSlots, cache: list[Tensor], stop: int, embed: Callable[[slice], Tensor]
+    ) -> None:
         """Compute the first ``stop`` slots at once, under the order's mask, to fill the cache.
 
         Args:
+            slots: of the order.
             cache: of each layer keys and values, ``[2, R, kv_heads, N, head_dim]``.
             stop: slots to compute.
             embed: what they are fed in some of the rows, ``[rows·stop, dim]``.
         """
-        rotary = self._rotary[:stop]
-        mask = self.order.mask[:stop, :stop].to(rotary.device)
+        rotary = slots.rotary[:stop]
+        mask = slots.layout.mask(range(stop)).dense
         count, part = cache[0].shape[1], max(1, PREFILL // stop)
         for start in range(0, count, part):
             rows = slice(start, min(start + part, count))
@@ -245,18 +285,10 @@ class EngineBase:
                 attended = attended.transpose(1, 2).reshape(-1, self.dim)
                 x = self._feed_forward(layer, layer.out(attended).add_(x))
 
-    def _set_order(self) -> None:
-        self.order = self.transformer.order
-        self.largest_group = max(map(len, self.order.step_slots))
-        self._rotary = self._rotary_factors()
-
     @torch.inference_mode()
-    def _rotary_factors(self) -> Tensor:
-        """The turns of all heads as complex numbers ``[N, heads + 2 · kv_heads, d / 2]``.
-
-        Those of queries carry attention's 1 / sqrt(d), those of values are one.
-        """
-        turns = torch.view_as_complex(self.transformer.rotary.float().contiguous())[:, :, None]
+    def _rotary_factors(self, layout: SlotLayout) -> Tensor:
+        """See `EngineSlots.rotary`."""
+        turns = torch.view_as_complex(layout.rotary.contiguous())[:, :, None]
         queries = (turns[0] / math.sqrt(self.head_dim)).expand(-1, self.heads, -1)
         keys = turns[1].expand(-1, self.kv_heads, -1)
         return torch.cat([queries, keys, torch.ones_like(keys)], dim=1)

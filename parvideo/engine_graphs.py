@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from parvideo.engine_base import EngineBase, Request
+from parvideo.engine_base import EngineBase, EngineSlots, Request
 from parvideo.engine_weights import normalize
+from parvideo.order import GenerationOrder
 from parvideo.sampling import BROKEN_LOGITS, NO_TOKEN, SamplingConfig, StepCallback
 from parvideo.transformer.model import VideoTransformer
 
@@ -48,6 +49,11 @@ class StaticRun:
     """The tensors that all steps of a batch work on. They stay where they are, also for the next batch.
 
     Attributes:
+        slots: of the order.
+        source: which of a run's tokens each slot is fed, int64 ``[N]``.
+        turns: the slots' rotary factors as real numbers.
+        targets: what tells each slot the place it predicts, float32 ``[N, dim]``; none without
+            `target_positions`.
         batch: B clips; R rows, clips and then, if any step is guided, their unguided copies.
         config: of its drawing; what the steps take from it is part of their graphs (`_fits`).
         start: the first slot of the next step, int64 ``[1]``.
@@ -65,6 +71,10 @@ class StaticRun:
         stream: for capturing.
     """
 
+    slots: EngineSlots
+    source: Tensor
+    turns: Tensor
+    targets: Tensor | None
     batch: int
     config: SamplingConfig
     start: Tensor
@@ -81,11 +91,11 @@ class StaticRun:
 
 
 class GraphEngine(EngineBase):
-    """Generates with one transformer, in the order it has now, by steps that a CUDA graph can hold.
+    """Generates with one transformer, in any order it was trained in, by steps that a CUDA graph can hold.
 
-    It keeps the cache and the graphs of the last batch for the next one of as many clips, drawn alike
-    (temperature, top-k, top-p; with guidance or without); another kind of batch takes their place. Weights
-    are copied when the engine is made; later changes to the transformer are not seen.
+    It keeps the cache and the graphs of the last batch for the next one of as many clips in the same order,
+    drawn alike (temperature, top-k, top-p; with guidance or without); another kind of batch takes their
+    place. Weights are copied when the engine is made; later changes to the transformer are not seen.
 
     Args:
         transformer: in eval mode.
@@ -96,12 +106,6 @@ class GraphEngine(EngineBase):
     Raises:
         ValueError: if the model is training, the dtype is another, or graphs are asked for elsewhere.
     """
-
-    _run: StaticRun | None
-    _ascending: Tensor  # 0, 1, ...: int64 [N]
-    _source: Tensor  # which of a run's tokens each slot is fed, int64 [N]
-    _turns: Tensor  # `_rotary` as real numbers
-    _targets: Tensor | None  # what tells each slot its place, float32 [N, dim]
 
     def __init__(
         self, transformer: VideoTransformer, dtype: torch.dtype | None = None, graphs: bool | None = None
@@ -124,6 +128,8 @@ class GraphEngine(EngineBase):
             targets = cast(Iterable[nn.Embedding], transformer.target_embedding)
             self._target_embeddings = [part.weight.to(torch.float32, copy=True) for part in targets]
         super().__init__(transformer, dtype, packed=False)
+        self._run: StaticRun | None = None
+        self._ascending = torch.arange(math.prod(transformer.grid), device=self.device)
 
     def describe(self) -> dict[str, str]:
         """How this engine computes, in words, for reports."""
@@ -138,6 +144,7 @@ class GraphEngine(EngineBase):
     @torch.inference_mode()
     def generate(
         self,
+        order: GenerationOrder,
         labels: Tensor,
         config: SamplingConfig | None = None,
         indices: Sequence[int] | None = None,
@@ -151,25 +158,25 @@ class GraphEngine(EngineBase):
         then does the host wait for the device.
         """
         with self._on_device():
-            request = self._request(labels, config, indices, given, stream)
+            request = self._request(order, labels, config, indices, given, stream)
             run = self.start(request)
-            for step in range(request.first, self.order.steps):
-                self.step(run, self.key(step, step <= request.last_guided))
+            for step in range(request.first, order.steps):
+                self.step(run, self.key(order, step, step <= request.last_guided))
                 if on_step is not None:
-                    on_step(step + 1, self.order.steps)
+                    on_step(step + 1, order.steps)
             _check(run)
-            return self.order.unflatten(run.tokens[: run.batch, : self.order.num_tokens])
+            return order.unflatten(run.tokens[: run.batch, : order.num_tokens])
 
-    def key(self, step: int, guided: bool) -> StepKey:
-        """The key of one of the order's steps."""
-        slots, all_slots = self.order.step_slots[step], self.order.num_tokens
+    def key(self, order: GenerationOrder, step: int, guided: bool) -> StepKey:
+        """The key of one of an order's steps."""
+        slots, all_slots = order.step_slots[step], order.num_tokens
         bucket = math.ceil(slots.stop / BUCKET) * BUCKET
         return StepKey(len(slots), min(bucket, all_slots), guided)
 
     @torch.inference_mode()
     def start(self, request: Request) -> StaticRun:
         """Prepare the generation of a batch, and read the given frames in. Next comes `step`."""
-        order, transformer = self.order, self.transformer
+        order, transformer = request.order, self.transformer
         run = self._run
         if run is None or not _fits(run, request):
             self._run = run = None  # its memory, before as much is taken anew
@@ -186,7 +193,9 @@ class GraphEngine(EngineBase):
         run.start.fill_(first)
         if first > 0:
             slots = self._ascending[:first]
-            self._prefill(run.cache, first, lambda rows: self._embed(run.tokens[rows], slots))
+            self._prefill(
+                request.slots, run.cache, first, lambda rows: self._embed(run, run.tokens[rows], slots)
+            )
         return run
 
     @torch.inference_mode()
@@ -219,9 +228,9 @@ class GraphEngine(EngineBase):
         rows = 2 * batch if key.guided else batch
         tokens = run.tokens[:rows]
         slots = run.start + self._ascending[: key.group]
-        x = self._embed(tokens, slots)  # [rows·S, dim]
-        rotary = torch.view_as_complex(self._turns.index_select(0, slots))
-        mask = self._mask(slots, key.bucket)
+        x = self._embed(run, tokens, slots)  # [rows·S, dim]
+        rotary = torch.view_as_complex(run.turns.index_select(0, slots))
+        mask = self._mask(run, slots, key.bucket)
         for layer, cache in zip(self._layers, run.cache, strict=True):
             heads = self._qkv(layer, x, rotary, rows)
             held = cache[:, :rows]
@@ -242,17 +251,17 @@ class GraphEngine(EngineBase):
         tokens.index_copy_(1, slots, drawn.repeat(rows // batch, 1))
         run.start.add_(key.group)
 
-    def _embed(self, tokens: Tensor, slots: Tensor) -> Tensor:
+    def _embed(self, run: StaticRun, tokens: Tensor, slots: Tensor) -> Tensor:
         """What ``slots`` int64 ``[S]`` are fed, ``[rows·S, dim]``, from a run's tokens."""
-        fed = tokens.index_select(1, self._source.index_select(0, slots))
+        fed = tokens.index_select(1, run.source.index_select(0, slots))
         x = F.embedding(fed, self._embeddings)
-        if self._targets is not None:
-            x = x + self._targets.index_select(0, slots)
+        if run.targets is not None:
+            x = x + run.targets.index_select(0, slots)
         return x.to(self.dtype).flatten(0, 1)
 
-    def _mask(self, slots: Tensor, bucket: int) -> Tensor:
+    def _mask(self, run: StaticRun, slots: Tensor, bucket: int) -> Tensor:
         """What to add to the scores of `_grouped` queries: 0 or -inf, ``[M, bucket]``."""
-        last = slots[:, None] if self.order.attention == "causal" else slots[-1:, None]
+        last = slots[:, None] if run.slots.order.attention == "causal" else slots[-1:, None]
         unseen = self._ascending[:bucket] > last
         shared = self.heads // self.kv_heads
         mask = torch.zeros(unseen.shape, dtype=self.dtype, device=self.device).masked_fill_(unseen, -math.inf)
@@ -276,14 +285,22 @@ class GraphEngine(EngineBase):
             digit.masked_fill_(~best.isfinite(), 0.0)
 
     def _allocate(self, request: Request) -> StaticRun:
-        order, transformer, rows = self.order, self.transformer, len(request.labels)
+        order, transformer, rows = request.order, self.transformer, len(request.labels)
         slots, device, vocabulary = order.num_tokens, self.device, transformer.codebook_size
         transitions = transformer.transition_embedding.num_embeddings
         tokens = torch.zeros(rows, slots + 1 + transitions, dtype=torch.int64, device=device)
         first = vocabulary + transformer.class_embedding.num_embeddings
         tokens[:, slots + 1 :] = torch.arange(first, first + transitions, device=device)
         shape = (2, rows, self.kv_heads, slots, self.head_dim)
+        # Behind a run's tokens stand the ids of its class and of the transition tokens.
+        source = request.slots.layout.source
+        places = zip(self._target_embeddings, request.slots.layout.target.unbind(-1), strict=False)
+        targets = [embedding[place] for embedding, place in places]
         run = StaticRun(
+            request.slots,
+            torch.where(source >= 0, source, slots - 1 - source),
+            torch.view_as_real(request.slots.rotary),
+            torch.stack(targets).sum(dim=0) if targets else None,
             request.batch,
             request.config,
             torch.zeros(1, dtype=torch.int64, device=device),
@@ -293,25 +310,11 @@ class GraphEngine(EngineBase):
             torch.zeros(slots, device=device),
             torch.zeros(2, device=device),
             [torch.empty(shape, dtype=self.dtype, device=device) for _ in self._layers],
-            self._draw_buffer(request.batch),
+            self._draw_buffer(request.batch, request.slots),
         )
         if self.graphs:
             run.pool, run.stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)
         return run
-
-    @torch.inference_mode()
-    def _set_order(self) -> None:
-        super()._set_order()
-        order = self.order
-        self._run = None
-        self._ascending = torch.arange(order.num_tokens, device=self.device)
-        # Behind a run's tokens stand the ids of its class and of the transition tokens.
-        behind = order.num_tokens - 1 - order.source
-        self._source = torch.where(order.source >= 0, order.source, behind).to(self.device)
-        self._turns = torch.view_as_real(self._rotary)
-        places = zip(self._target_embeddings, order.target_coords.to(self.device).unbind(-1), strict=False)
-        parts = [embedding[place] for embedding, place in places]
-        self._targets = torch.stack(parts).sum(dim=0) if parts else None
 
     def _on_device(self) -> AbstractContextManager[None]:
         if self.device.type != "cuda":
@@ -323,7 +326,13 @@ class GraphEngine(EngineBase):
 def _fits(run: StaticRun, request: Request) -> bool:
     """Whether a run's tensors and graphs are those of another request, too."""
     ours, theirs = run.config, request.config
-    return (run.batch, len(run.tokens), ours.temperature, ours.top_k, ours.top_p) == (
+    return run.slots is request.slots and (
+        run.batch,
+        len(run.tokens),
+        ours.temperature,
+        ours.top_k,
+        ours.top_p,
+    ) == (
         request.batch,
         len(request.tokens),
         theirs.temperature,

@@ -13,6 +13,7 @@ import torch
 
 from parvideo.engine import SCORES
 from parvideo.engine_base import LOGITS, PREFILL
+from parvideo.order import GenerationOrder
 from parvideo.transformer.model import VideoTransformer
 
 LOOP_LOGITS = 10
@@ -23,6 +24,7 @@ MEMINFO = Path("/proc/meminfo")
 
 def decode_bytes(
     transformer: VideoTransformer,
+    order: GenerationOrder,
     batch: int,
     guided: bool = True,
     dtype: torch.dtype | None = None,
@@ -32,13 +34,14 @@ def decode_bytes(
 
     Args:
         transformer: the model.
+        order: it generates in.
         batch: clips at a time.
         guided: with guidance, which doubles the rows.
         dtype: of the engine; the transformer's own if not given.
         engine: by the decode engine; if not, by `parvideo.sampling.generate`, which packs no weights and
             draws for all clips at once.
     """
-    config, order = transformer.config, transformer.order
+    config = transformer.config
     dtype = transformer.head.weight.dtype if dtype is None else dtype
     group = max(map(len, order.step_slots))
     kv_dim = config["dim"] // config["num_heads"] * config["num_kv_heads"]
@@ -62,6 +65,7 @@ def decode_bytes(
 
 def batch_size_for(
     transformer: VideoTransformer,
+    order: GenerationOrder,
     memory: int,
     guided: bool = True,
     dtype: torch.dtype | None = None,
@@ -72,16 +76,16 @@ def batch_size_for(
     Raises:
         ValueError: if not even one clip fits; the message says how much it would take.
     """
-    least = decode_bytes(transformer, 1, guided, dtype, engine)
+    least = decode_bytes(transformer, order, 1, guided, dtype, engine)
     if least > memory:
         raise ValueError(f"memory must be at least {least} bytes to generate one clip, got {memory}")
     batch = 1
-    while decode_bytes(transformer, 2 * batch, guided, dtype, engine) <= memory:
+    while decode_bytes(transformer, order, 2 * batch, guided, dtype, engine) <= memory:
         batch *= 2
     step = batch
     while step > 1:
         step //= 2
-        if decode_bytes(transformer, batch + step, guided, dtype, engine) <= memory:
+        if decode_bytes(transformer, order, batch + step, guided, dtype, engine) <= memory:
             batch += step
     return batch
 

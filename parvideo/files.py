@@ -34,6 +34,23 @@ _KINDS = {
 }
 
 
+_MAKE_ROOM = "Make room, and run the same command again to go on from what is finished"
+
+_ADVICE = {
+    errno.EISDIR: "this is a folder; give a file",
+    errno.ENOTDIR: "this, or a part of it, is a file where a folder is expected",
+    errno.EROFS: "write to another folder, or mount this one writable",
+    errno.EACCES: "see who owns it, and its mode",
+    errno.EPERM: "see who owns it, and its mode and attributes",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "its links lead in a circle",
+    errno.ENOSPC: f"the disk is full. {_MAKE_ROOM}",
+    errno.EDQUOT: f"your share of the disk is full. {_MAKE_ROOM}",
+    errno.EMFILE: "too many files are open at once; `ulimit -n 65536` allows more",
+}
+"""What to do about what the system reports."""
+
+
 def check_file(path: AnyPath) -> Path:
     """The path of a file that may be opened to read, links followed.
 
@@ -195,3 +212,25 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
+
+
+def error_line(error: BaseException) -> str:
+    """An error as one line: of one of files what is wrong, with which file, and what would be right."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror is not None:
+        text = str(error.strerror)
+        if error.filename is not None:
+            text += f": {_name(error.filename)}"
+        if error.filename2 is not None:
+            text += f" -> {_name(error.filename2)}"
+        if error.errno in _ADVICE:
+            text += f" ({_ADVICE[error.errno]})"
+    elif "Original Traceback" in text:  # out of a process that reads: its traceback ends with the error
+        text = text.strip().splitlines()[-1].partition(": ")[2] or text.strip().splitlines()[-1]
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _name(filename: Any) -> str:
+    if isinstance(filename, int):
+        return f"file descriptor {filename}"
+    return os.fsdecode(filename)

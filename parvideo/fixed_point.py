@@ -54,6 +54,7 @@ class CallCount:
 @torch.inference_mode()
 def generate(
     transformer: VideoTransformer,
+    order: GenerationOrder,
     labels: TensorLike,
     config: SamplingConfig | None = None,
     indices: Sequence[int] | None = None,
@@ -67,6 +68,7 @@ def generate(
 
     Args:
         transformer: see there.
+        order: see there.
         labels: see there.
         config: see there; with ``noise='gumbel'`` fewer calls are needed than with uniforms.
         indices: see there.
@@ -86,14 +88,13 @@ def generate(
     given = None if given is None else as_tensor(given, "given")
     indices = range(len(labels)) if indices is None else indices
     check_request(transformer, labels, indices)
-    known, tokens = known_tokens(transformer, given, len(labels))
-    run = _Run(transformer, labels, config, list(indices), known, tokens, stream, window)
-    steps = transformer.order.steps
+    known, tokens = known_tokens(transformer, order, given, len(labels))
+    run = _Run(transformer, order, labels, config, list(indices), known, tokens, stream, window)
     while run.clips:
         run.call(count)
         if on_step is not None:
-            on_step(min(run.steps, default=steps), steps)
-    return transformer.order.unflatten(run.finished)
+            on_step(min(run.steps, default=order.steps), order.steps)
+    return order.unflatten(run.finished)
 
 
 class _Run:
@@ -109,6 +110,7 @@ class _Run:
     def __init__(
         self,
         transformer: VideoTransformer,
+        order: GenerationOrder,
         labels: Tensor,
         config: SamplingConfig,
         indices: list[int],
@@ -117,7 +119,7 @@ class _Run:
         stream: int,
         window: int,
     ) -> None:
-        order = transformer.order
+        self.layout = transformer.layout(order)
         device = tokens.device
         self.transformer, self.order, self.config, self.window = transformer, order, config, window
         self.bounds = [*(slots.start for slots in order.step_slots), order.num_tokens]
@@ -138,7 +140,7 @@ class _Run:
         first = int(order.group[~known.cpu()].min())
         if first > 0:
             before = range(self.bounds[first])
-            transformer.hidden(tokens.repeat(self.copies, 1), self.labels, before, self.cache)
+            transformer.hidden(tokens.repeat(self.copies, 1), self.labels, self.layout, before, self.cache)
         self.steps = [first] * len(labels)
         self.guessed = [self.bounds[first]] * len(labels)
 
@@ -202,6 +204,7 @@ class _Run:
         hidden = self.transformer.hidden_of_rows(
             self.tokens.repeat(copies, 1),
             self.labels,
+            self.layout,
             slots.repeat(copies, 1),
             seen.repeat(copies, 1, 1),
             self.cache,

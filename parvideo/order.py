@@ -12,8 +12,8 @@ The model sees an order as N *slots*. Slot k predicts the k-th token of the orde
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
 
 import torch
@@ -46,6 +46,7 @@ class GenerationOrder:
         transition: what the slots that a group has more than its predecessor are fed: ``learned`` transition
             tokens (the paper), or, with ``repeat``, every slot of a grown group the token one group size
             before it, for PAR's regions the same region's first token (an ablation).
+        spec: what it was built from, if it was; two orders are equal whatever they were built from.
 
     Raises:
         ValueError: if the groups do not partition the grid, shrink, or a switch has an unknown value.
@@ -55,6 +56,7 @@ class GenerationOrder:
     groups: tuple[tuple[int, ...], ...]
     attention: Attention = "bidirectional"
     transition: Transition = "learned"
+    spec: "OrderSpec | None" = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_grid(self.grid)
@@ -179,9 +181,14 @@ class GenerationOrder:
             raise ValueError(f"got {ordered.shape[-1]} ordered tokens, this order has {self.num_tokens}")
         return ordered[..., self.inverse.to(ordered.device)].unflatten(-1, self.grid)
 
+    @property
+    def name(self) -> str:
+        """The spec's name; for an order without one its number of steps."""
+        return f"{self.steps}-steps" if self.spec is None else self.spec.name
+
     def to_dict(self) -> dict[str, Any]:
-        """The order as JSON-able data; `from_dict` is its inverse."""
-        return asdict(self)
+        """The order as JSON-able data, group by group; `from_dict` is its inverse."""
+        return asdict(replace(self, spec=None))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "GenerationOrder":
@@ -222,6 +229,7 @@ class OrderSpec:
     one_by_one: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "regions", tuple(self.regions))  # hashable, whatever it was given as
         _check_choice("grouping", self.grouping, get_args(Grouping))
         _check_choice("initial", self.initial, get_args(Initial))
         if self.grouping == "dyadic":
@@ -262,17 +270,22 @@ class OrderSpec:
 
     def build(self, grid: Grid) -> GenerationOrder:
         """The order on ``grid`` (t, h, w), for regions of n + N/n - 1 steps (N/n with
-        ``initial='parallel'``).
+        ``initial='parallel'``). Equal specs give the same object, so that its tensors are made once.
 
         Raises:
             ValueError: if an axis of the grid does not divide into its regions.
         """
+        t, h, w = grid
+        return _build(self, (t, h, w))
+
+    def _build(self, grid: Grid) -> GenerationOrder:
         rows = self._rows(grid)
         if self.one_by_one:
             rows = [[cell] for row in rows for cell in row]
         elif self.initial == "sequential":
             rows = [*([cell] for cell in rows[0]), *rows[1:]]
-        return GenerationOrder(grid, tuple(tuple(row) for row in rows), self.attention, self.transition)
+        groups = tuple(tuple(row) for row in rows)
+        return GenerationOrder(grid, groups, self.attention, self.transition, self)
 
     def _rows(self, grid: Grid) -> list[list[int]]:
         """The cells as ``[N/n, n]``: row i holds the i-th token of every region, or of the i-th block.
@@ -298,6 +311,11 @@ class OrderSpec:
             pattern = "(t rt) (h rh) (w rw) -> (t h w) (rt rh rw)"
         rows: list[list[int]] = rearrange(cells, pattern, rt=rt, rh=rh, rw=rw).tolist()
         return rows
+
+
+@lru_cache(maxsize=64)
+def _build(spec: OrderSpec, grid: Grid) -> GenerationOrder:
+    return spec._build(grid)
 
 
 def regions(grid: Grid, counts: Grid) -> GenerationOrder:

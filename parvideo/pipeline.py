@@ -14,10 +14,9 @@ from parvideo import fixed_point
 from parvideo.clips import TensorLike, as_tensor, to_float, to_uint8
 from parvideo.engine import DecodeEngine
 from parvideo.engine_graphs import GraphEngine
-from parvideo.order import GenerationOrder, OrderSpec
+from parvideo.order import GenerationOrder
 from parvideo.pipeline_classes import find_class
-from parvideo.pipeline_orders import name_order, read_orders
-from parvideo.pretrained import load_class_names, load_extra, load_tokenizer, load_transformer
+from parvideo.pretrained import load_class_names, load_extra, load_orders, load_tokenizer, load_transformer
 from parvideo.sampling import SamplingConfig, StepCallback, extend, generate
 from parvideo.seeds import whole_number
 from parvideo.tokenizer import CausalVideoTokenizer, VideoTokenizer
@@ -40,8 +39,8 @@ class VideoPipeline:
         tokenizer: VideoTokenizer,
         transformer: VideoTransformer,
         class_names: Sequence[str],
+        orders: Sequence[GenerationOrder],
         fps: float | None = None,
-        orders: Sequence[OrderSpec] = (),
         graphs: bool = False,
     ) -> None:
         """Put the parts together.
@@ -50,13 +49,13 @@ class VideoPipeline:
             tokenizer: decodes tokens.
             transformer: generates them.
             class_names: in label order.
+            orders: that the transformer was trained in; it generates in the first unless asked otherwise.
             fps: frames a second of the clips it was trained on, if known.
-            orders: that the transformer was trained in, for `choose_regions`; if none, only its own is known.
             graphs: generate by CUDA graphs (`parvideo.engine_graphs`), which were not tried on a GPU so far.
 
         Raises:
-            ValueError: if the codebooks or the number of classes do not agree, an order does not fit the
-                transformer, or graphs are asked for elsewhere than on CUDA.
+            ValueError: if the codebooks or the number of classes do not agree, there is no order or one that
+                does not fit the transformer, or graphs are asked for elsewhere than on CUDA.
         """
         if tokenizer.codebook_size != transformer.codebook_size:
             raise ValueError(
@@ -78,21 +77,13 @@ class VideoPipeline:
         self.graphs = graphs
         self._engine: DecodeEngine | GraphEngine | None = None
         self.fps = fps
-        self.regions: tuple[int, ...] | None = None
-        """Of the order chosen; None for the transformer's own."""
         self.window: int | None = None  # slots a call of `parvideo.fixed_point`; None for a step a call
-        grid = transformer.order.grid
-        self.clip_shape = tokenizer.clip_shape(grid)
-        self._orders: dict[tuple[int, ...], GenerationOrder] = {
-            spec.regions: spec.build(grid)
-            for spec in reversed(orders)  # of equals the first
-            if spec.by_regions
-        }
-        for regions, order in self._orders.items():
-            if order.num_transitions > transformer.transition_embedding.num_embeddings:
-                raise ValueError(
-                    f"orders has regions {regions}, too many for this transformer's transition tokens"
-                )
+        self.clip_shape = tokenizer.clip_shape(transformer.grid)
+        if not orders:
+            raise ValueError("orders must name at least one order that the transformer was trained in")
+        for order in orders:
+            transformer.layout(order)  # refuses one that does not fit
+        self.orders = list(orders)
 
     @classmethod
     def from_pretrained(
@@ -112,29 +103,38 @@ class VideoPipeline:
         folder = Path(folder)
         transformer = load_transformer(folder, device)
         extra = load_extra(folder)
-        orders = read_orders(folder)
         tokenizer, names = load_tokenizer(folder, device), load_class_names(folder)
-        return cls(tokenizer, transformer, names, extra.get("fps"), orders, graphs)
+        return cls(tokenizer, transformer, names, load_orders(folder), extra.get("fps"), graphs)
 
-    def choose_regions(self, regions: Sequence[int]) -> None:
-        """Generate from now on in the trained order of these regions (rt, rh, rw).
+    def find_order(self, name: str | None = None, regions: Sequence[int] | None = None) -> GenerationOrder:
+        """One of the orders that the model was trained in.
+
+        Args:
+            name: of the order, such as ``"1x4x4"`` or ``"dyadic-64"`` (`OrderSpec.name`).
+            regions: (rt, rh, rw) of the order, in place of its name. The main order if neither is given.
 
         Raises:
-            ValueError: if these are no regions, or the model was not trained in such an order; the message
-                names those it was.
+            ValueError: if both are given, the regions are none, or the model was not trained in such an
+                order; the message names those it was.
         """
+        if name is not None and regions is not None:
+            raise ValueError(f"order is {name!r} and regions {regions}; give one of the two")
+        if name is None and regions is None:
+            return self.orders[0]
+        names = ", ".join(order.name for order in self.orders)
+        if regions is None:
+            for order in self.orders:
+                if order.name == name:
+                    return order
+            raise ValueError(f"order is {name!r}; this model was trained in {names}")
         try:
             cut = tuple(operator.index(count) for count in regions)
         except TypeError:
             raise ValueError(f"regions is {regions!r}; give three whole numbers (rt, rh, rw)") from None
-        if not self._orders:
-            own = self.transformer.order
-            self._orders = {spec.regions: own for spec in name_order(own)}
-        if cut not in self._orders:
-            known = " and ".join(map(str, reversed(self._orders))) or "an order that has no regions"
-            raise ValueError(f"regions is {cut}; this model was trained for {known}")
-        self.transformer.set_order(self._orders[cut])
-        self.regions = cut
+        for order in self.orders:
+            if order.spec is not None and order.spec.by_regions and order.spec.regions == cut:
+                return order
+        raise ValueError(f"regions is {cut}; this model was trained in {names}")
 
     def resolve_class(self, name: str | int | None) -> int:
         """The label of a class.
@@ -156,6 +156,8 @@ class VideoPipeline:
         config: SamplingConfig | None = None,
         batch_size: int = 16,
         progress: Progress | None = None,
+        order: str | GenerationOrder | None = None,
+        regions: Sequence[int] | None = None,
     ) -> Tensor:
         """Generate clips: all of the first class, then all of the second, and so on.
 
@@ -168,15 +170,19 @@ class VideoPipeline:
             config: how to sample; plain sampling if not given.
             batch_size: clips generated together.
             progress: called after each step.
+            order: to generate in, or its name; see `find_order`.
+            regions: (rt, rh, rw) of the order, in place of it.
 
         Returns:
             uint8 ``[B, T, H, W, 3]``, B = len(classes) · num_per_class.
 
         Raises:
-            ValueError: on an unknown class or a number that is not positive.
+            ValueError: on an unknown class or order, or a number that is not positive.
         """
+        if regions is not None:
+            order = self.find_order(order.name if isinstance(order, GenerationOrder) else order, regions)
         labels = self._labels(classes, num_per_class)
-        tokens = self.generate_tokens(labels, seed, config, batch_size, progress=progress)
+        tokens = self.generate_tokens(labels, seed, config, batch_size, progress=progress, order=order)
         return self.decode(tokens, batch_size)
 
     def generate_tokens(
@@ -187,6 +193,7 @@ class VideoPipeline:
         batch_size: int = 16,
         indices: Sequence[int] | None = None,
         progress: Progress | None = None,
+        order: str | GenerationOrder | None = None,
     ) -> Tensor:
         """Generate token grids, int64 ``[B, t, h, w]`` on the model's device, for labels int64 ``[B]``.
 
@@ -197,6 +204,7 @@ class VideoPipeline:
             batch_size: clips generated together.
             indices: number of each clip, which with the seed keys its random numbers; 0..B-1 if not given.
             progress: called after each step.
+            order: to generate in, or its name; see `find_order`.
 
         Raises:
             ValueError: if ``batch_size`` is not positive, or there are no labels or one is out of range.
@@ -206,11 +214,12 @@ class VideoPipeline:
         config = dataclasses.replace(config or SamplingConfig(), seed=seed)
         indices = range(len(labels)) if indices is None else indices
         batches = list(_batches(len(labels), batch_size))
-        made = []
+        plan, made = self._order(order), []
         for number, batch in enumerate(batches):
             on_step = _overall(progress, number, len(batches)) if progress else None
             chosen = [indices[place] for place in batch]
-            made.append(self._generate(labels[batch.start : batch.stop], config, chosen, on_step=on_step))
+            part = labels[batch.start : batch.stop]
+            made.append(self._generate(plan, part, config, chosen, on_step=on_step))
         return torch.cat(made)
 
     @torch.inference_mode()
@@ -222,6 +231,7 @@ class VideoPipeline:
         overlap: int = 1,
         seed: int = 0,
         config: SamplingConfig | None = None,
+        order: str | GenerationOrder | None = None,
     ) -> Tensor:
         """Go on from the first frames of clips: frame-conditional generation, as long as you like.
 
@@ -234,6 +244,7 @@ class VideoPipeline:
             overlap: latent frames that each window beyond the trained length takes over.
             seed: of the random numbers; takes the place of the config's.
             config: how to sample.
+            order: to generate in, or its name; see `find_order`.
 
         Returns:
             uint8 ``[B, T, H, W, 3]``; its beginning is the given frames as the tokenizer reconstructs them.
@@ -245,7 +256,8 @@ class VideoPipeline:
         if len(clips) != len(labels):
             raise ValueError(f"got {len(clips)} clips and {len(labels)} classes; give each clip its class")
         given = self.tokenizer.encode(to_float(as_tensor(clips).to(labels.device)))
-        return self.decode(self.extend_tokens(labels, given, latent_frames, overlap, seed, config))
+        tokens = self.extend_tokens(labels, given, latent_frames, overlap, seed, config, order=order)
+        return self.decode(tokens)
 
     def extend_tokens(
         self,
@@ -257,6 +269,7 @@ class VideoPipeline:
         config: SamplingConfig | None = None,
         indices: Sequence[int] | None = None,
         progress: Progress | None = None,
+        order: str | GenerationOrder | None = None,
     ) -> Tensor:
         """Generate one batch of token grids of any length, from given first latent frames or from nothing.
 
@@ -269,6 +282,7 @@ class VideoPipeline:
             config: how to sample.
             indices: number of each clip, which with the seed keys its random numbers; 0..B-1 if not given.
             progress: called after each step of each window.
+            order: to generate in, or its name; see `find_order`.
 
         Returns:
             int64 ``[B, latent_frames, h, w]``.
@@ -278,7 +292,7 @@ class VideoPipeline:
         """
         labels = self._on_device(labels)
         given = None if given is None else as_tensor(given, "given").to(labels.device)
-        length = self.transformer.order.grid[0]
+        length, plan = self.transformer.grid[0], self._order(order)
         there = 0 if given is None else given.shape[1]
         goal = self.check_length(latent_frames, overlap, there)
         config = dataclasses.replace(config or SamplingConfig(), seed=seed)
@@ -296,13 +310,13 @@ class VideoPipeline:
             nonlocal done
             on_step = _overall(progress, done, windows) if progress else None
             done += 1
-            return self._generate(labels, config, indices, given, stream, on_step)
+            return self._generate(plan, labels, config, indices, given, stream, on_step)
 
         tokens = window(labels, config, indices, given)[:, :goal] if there < length else given
         assert tokens is not None
         if tokens.shape[1] < goal:
             missing = goal - tokens.shape[1]
-            tokens = extend(self.transformer, tokens, labels, missing, overlap, config, indices, window)
+            tokens = extend(self.transformer, plan, tokens, labels, missing, overlap, config, indices, window)
         return tokens
 
     def check_length(self, latent_frames: int | None, overlap: int, given: int = 0) -> int:
@@ -316,7 +330,7 @@ class VideoPipeline:
         Raises:
             ValueError: if no latent frame would be generated, or the overlap does not fit the window.
         """
-        length = self.transformer.order.grid[0]
+        length = self.transformer.grid[0]
         goal = length if latent_frames is None else latent_frames
         whole_number(goal, "latent_frames", least=1)
         whole_number(overlap, "overlap", least=1)
@@ -340,7 +354,7 @@ class VideoPipeline:
         tokens = as_tensor(tokens, "tokens")
         frames, height, width = self.clip_shape
         most = DECODE_PIXELS["cpu" if tokens.device.type == "cpu" else "cuda"]
-        per_latent_frame = math.ceil(frames * height * width / self.transformer.order.grid[0])
+        per_latent_frame = math.ceil(frames * height * width / self.transformer.grid[0])
         at_once = max(1, most // per_latent_frame)  # latent frames, of all clips together
         if tokens.shape[1] > at_once and isinstance(self.tokenizer, CausalVideoTokenizer):
             clips = [self._decode_stream(clip, at_once) for clip in tokens.split(1)]
@@ -356,6 +370,7 @@ class VideoPipeline:
 
     def _generate(
         self,
+        order: GenerationOrder,
         labels: Tensor,
         config: SamplingConfig,
         indices: Sequence[int],
@@ -363,17 +378,18 @@ class VideoPipeline:
         stream: int = 0,
         on_step: StepCallback | None = None,
     ) -> Tensor:
-        """One batch: in windows, by the CPU's engine, by CUDA graphs, or by the plain loop."""
+        """One batch: in windows, by the CPU engine, by CUDA graphs, or by the plain loop."""
         if self.window is not None:
             asked = (labels, config, indices, given, stream, on_step, self.window)
-            return fixed_point.generate(self.transformer, *asked)
+            return fixed_point.generate(self.transformer, order, *asked)
         if config.noise != "uniform" or (self._device.type != "cpu" and not self.graphs):
-            return generate(self.transformer, labels, config, indices, given, stream, on_step)
+            return generate(self.transformer, order, labels, config, indices, given, stream, on_step)
         if self._engine is None:
             self._engine = (GraphEngine if self.graphs else DecodeEngine)(self.transformer)
-        elif self._engine.order is not self.transformer.order:
-            self._engine = self._engine.reordered()
-        return self._engine.generate(labels, config, indices, given, stream, on_step)
+        return self._engine.generate(order, labels, config, indices, given, stream, on_step)
+
+    def _order(self, order: str | GenerationOrder | None) -> GenerationOrder:
+        return order if isinstance(order, GenerationOrder) else self.find_order(order)
 
     @property
     def _device(self) -> torch.device:

@@ -5,7 +5,8 @@ classes. A generator's folder also holds `tokenizer/`, the model folder of its t
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from torch import Tensor, nn
 
 from parvideo import __version__
 from parvideo.files import AnyPath, atomic_path, read_json, sha256_file, sha256_json, write_json
+from parvideo.order import GenerationOrder, Grid, OrderSpec
 from parvideo.state_files import read_safetensors
 from parvideo.tokenizer import TOKENIZERS, VideoTokenizer
 from parvideo.transformer import VideoTransformer
 
 CONFIG, WEIGHTS, CLASSES, TOKENIZER = "config.json", "weights.safetensors", "classes.json", "tokenizer"
-FORMAT = 1
+FORMAT = 2
+"""Format 1 kept a generator's order in its transformer's configuration, index by index; it is still read."""
 
 
 def save_folder(
@@ -30,6 +33,7 @@ def save_folder(
     config: Mapping[str, Any],
     state: Mapping[str, Tensor],
     extra: Mapping[str, Any] | None = None,
+    orders: Sequence[GenerationOrder] = (),
 ) -> None:
     """Write a model folder; each file is replaced in one step.
 
@@ -40,13 +44,17 @@ def save_folder(
         config: its constructor arguments, JSON-able.
         state: its state dict.
         extra: anything a reader may want to know, JSON-able.
+        orders: of a generator, its main one first.
     """
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     with atomic_path(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary)
-    document = {"format": FORMAT, "parvideo": __version__, "kind": kind, "class": class_name}
-    write_json(folder / CONFIG, {**document, "config": dict(config), "extra": dict(extra or {})})
+    document: dict[str, Any] = {"format": FORMAT, "parvideo": __version__, "kind": kind, "class": class_name}
+    document |= {"config": dict(config), "extra": dict(extra or {})}
+    if orders:
+        document["orders"] = [order_data(order) for order in orders]
+    write_json(folder / CONFIG, document)
 
 
 def save_tokenizer(
@@ -66,14 +74,30 @@ def save_generator(
     transformer: VideoTransformer,
     class_names: list[str],
     tokenizer: AnyPath,
+    orders: Sequence[GenerationOrder],
     state: Mapping[str, Tensor] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a generator's model folder: transformer, class names, and a copy of its tokenizer's folder.
 
+    Args:
+        folder: made if absent.
+        transformer: for its configuration, and its weights unless ``state`` is given.
+        class_names: in label order.
+        tokenizer: the model folder of the tokenizer of its tokens.
+        orders: that it was trained in, the main one first.
+        state: weights in place of its own, such as averaged ones.
+        extra: see `save_folder`.
+
     Raises:
-        ValueError: if the number of class names is not the transformer's, or ``tokenizer`` is no tokenizer.
+        ValueError: if the number of class names is not the transformer's, ``tokenizer`` is no tokenizer, or
+            there is no order or one of another grid.
     """
+    if not orders or any(order.grid != transformer.grid for order in orders):
+        raise ValueError(
+            f"orders must be one or more on the transformer's grid {transformer.grid}, "
+            f"got grids {[order.grid for order in orders]}"
+        )
     if len(class_names) != transformer.num_classes:
         raise ValueError(
             f"class_names has {len(class_names)} names; the transformer has {transformer.num_classes} classes"
@@ -82,7 +106,7 @@ def save_generator(
     copy_tokenizer(tokenizer, folder / TOKENIZER)
     write_json(folder / CLASSES, class_names)
     weights = transformer.state_dict() if state is None else state
-    save_folder(folder, "generator", type(transformer).__name__, transformer.config, weights, extra)
+    save_folder(folder, "generator", type(transformer).__name__, transformer.config, weights, extra, orders)
 
 
 def copy_tokenizer(source: AnyPath, target: AnyPath) -> None:
@@ -135,11 +159,63 @@ def load_transformer(folder: AnyPath, device: str | torch.device = "cpu") -> Vid
     """
     folder = find_folder(folder)
     document = _read_config(folder, "generator")
+    config, _ = _transformer_config(folder, document)
     with torch.device("meta"):  # shapes alone
-        transformer = _build(folder, VideoTransformer.from_config, document["config"])
+        transformer = _build(folder, VideoTransformer.from_config, config)
     _load_weights(folder, transformer, device, assign=True)
     assert isinstance(transformer, VideoTransformer)
-    return transformer.to(device).eval()  # the order's tables, which are in no file
+    return transformer.eval()
+
+
+def load_orders(folder: AnyPath) -> list[GenerationOrder]:
+    """The orders that a generator was trained in, the main one first.
+
+    Raises:
+        FileNotFoundError: if there is no model folder.
+        ValueError: if it holds something else, or what it names are no orders.
+    """
+    folder = find_folder(folder)
+    return _transformer_config(folder, _read_config(folder, "generator"))[1]
+
+
+def order_data(order: GenerationOrder) -> dict[str, Any]:
+    """An order as JSON-able data: its spec, or its groups if it was not built from one."""
+    return order.to_dict() if order.spec is None else asdict(order.spec)
+
+
+def read_transformer_config(
+    config: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Any], list[GenerationOrder]]:
+    """A transformer's configuration and its orders from what a model folder or checkpoint of any format says.
+
+    Raises:
+        TypeError, KeyError, ValueError: if they are none.
+    """
+    config = dict(config)
+    own = config.pop("order", None)  # format 1
+    if own is None:
+        t, h, w = config["grid"]
+        return config, [_read_order(data, (t, h, w)) for data in orders]
+    order = GenerationOrder.from_dict(own)
+    config = {"num_transitions": order.num_transitions, **config, "grid": list(order.grid)}
+    return config, [_read_order(data, order.grid) for data in orders] or [order]
+
+
+def _read_order(data: Mapping[str, Any], grid: Grid) -> GenerationOrder:
+    return GenerationOrder.from_dict(data) if "groups" in data else OrderSpec(**data).build(grid)
+
+
+def _transformer_config(
+    folder: Path, document: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[GenerationOrder]]:
+    orders = document.get("orders", document["extra"].get("orders", []))
+    try:
+        config, read = read_transformer_config(document["config"], orders)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{folder / CONFIG} describes no valid model or order: {error}") from error
+    if not read:
+        raise ValueError(f"{folder / CONFIG} names no order (orders)")
+    return config, read
 
 
 def load_class_names(folder: AnyPath) -> list[str]:
@@ -179,10 +255,11 @@ def find_folder(folder: AnyPath) -> Path:
 
 
 def fingerprint(folder: AnyPath) -> str:
-    """SHA-256 over class, configuration and weights of a model folder: equal only for the same model."""
+    """SHA-256 over class, configuration, orders and weights: equal for the same model alone."""
     folder = find_folder(folder)
     document = _read_config(folder)
-    identity = sha256_json({"class": document["class"], "config": document["config"]})
+    names = ("class", "config", "orders")  # a format 1's configuration holds the order itself
+    identity = sha256_json({name: document[name] for name in names if name in document})
     return hashlib.sha256((identity + sha256_file(folder / WEIGHTS)).encode()).hexdigest()
 
 
@@ -196,8 +273,8 @@ def _read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
         or not all(isinstance(document[name], dict) for name in ("config", "extra"))
     ):
         raise ValueError(f"{path} is no configuration of a parvideo model")
-    if document["format"] != FORMAT:
-        raise ValueError(f"{path} has format {document['format']}; this parvideo reads {FORMAT}")
+    if document["format"] not in (1, FORMAT):
+        raise ValueError(f"{path} has format {document['format']}; this parvideo reads 1 and {FORMAT}")
     if kind is not None and document["kind"] != kind:
         raise ValueError(f"{folder} holds a {document['kind']}, not a {kind}")
     return document

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from parvideo.clips import TensorLike, as_tensor
+from parvideo.order import GenerationOrder
 from parvideo.sampling_noise import draw_gumbels, draw_uniforms
 from parvideo.seeds import check_seed, whole_number
 from parvideo.transformer.factors import join_tokens
@@ -228,6 +229,7 @@ def _draw(logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> tuple[Ten
 @torch.inference_mode()
 def generate(
     transformer: VideoTransformer,
+    order: GenerationOrder,
     labels: TensorLike,
     config: SamplingConfig | None = None,
     indices: Sequence[int] | None = None,
@@ -239,6 +241,7 @@ def generate(
 
     Args:
         transformer: in eval mode.
+        order: which tokens are generated at which step; one that the transformer was trained in.
         labels: class of each clip, int64 ``[B]``; classes may differ. The null class generates without one.
         config: how to draw; the defaults if not given.
         indices: index of each sample, which with the seed keys its random numbers; 0..B-1 if not given.
@@ -255,12 +258,12 @@ def generate(
             or the logits are broken.
     """
     config = SamplingConfig() if config is None else config
-    order = transformer.order
+    layout = transformer.layout(order)
     labels = as_tensor(labels, "labels")
     given = None if given is None else as_tensor(given, "given")
     indices = range(len(labels)) if indices is None else indices
     check_request(transformer, labels, indices)
-    known, tokens = known_tokens(transformer, given, len(labels))
+    known, tokens = known_tokens(transformer, order, given, len(labels))
     uniforms = draw_uniforms(config.seed, indices, order.num_tokens, stream).to(labels.device)
 
     guided = config.guided(order.steps)
@@ -269,10 +272,12 @@ def generate(
     cache = transformer.make_cache(len(rows))
     first = int(order.group[~known.cpu()].min())
     if first > 0:
-        transformer.hidden(tokens.repeat(copies, 1), rows, range(order.step_slots[first].start), cache)
+        transformer.hidden(
+            tokens.repeat(copies, 1), rows, layout, range(order.step_slots[first].start), cache
+        )
     for step in range(first, order.steps):
         slots = order.step_slots[step]
-        logits = transformer(tokens.repeat(copies, 1), rows, slots, cache)
+        logits = transformer(tokens.repeat(copies, 1), rows, layout, slots, cache)
         if guided:
             conditional, unconditional = logits.chunk(2)
             scale = config.guidance_at(step, order.steps)
@@ -292,6 +297,7 @@ def generate(
 
 def extend(
     transformer: VideoTransformer,
+    order: GenerationOrder,
     tokens: TensorLike,
     labels: TensorLike,
     frames: int,
@@ -308,6 +314,7 @@ def extend(
 
     Args:
         transformer: in eval mode, with a window of t latent frames.
+        order: of the tokens in each window.
         tokens: clips so far, int64 ``[B, t', h, w]`` with t' >= overlap.
         labels: class of each clip, int64 ``[B]``.
         frames: latent frames to add.
@@ -325,7 +332,7 @@ def extend(
     config = SamplingConfig() if config is None else config
     tokens, labels = as_tensor(tokens, "tokens"), as_tensor(labels, "labels")
     indices = range(len(labels)) if indices is None else indices
-    length = transformer.order.grid[0]
+    length = transformer.grid[0]
     if not 1 <= overlap < length or overlap > tokens.shape[1]:
         raise ValueError(
             f"overlap must lie in 1..{min(length - 1, tokens.shape[1])} for a window of {length} and clips "
@@ -337,7 +344,7 @@ def extend(
     while tokens.shape[1] < goal:
         given, stream = tokens[:, -overlap:], tokens.shape[1]
         if window is None:
-            clip = generate(transformer, labels, config, indices, given, stream)
+            clip = generate(transformer, order, labels, config, indices, given, stream)
         else:
             clip = window(labels, config, indices, given, stream)
         tokens = torch.cat([tokens, clip[:, overlap:]], dim=1)
@@ -366,9 +373,10 @@ def check_request(transformer: VideoTransformer, labels: Tensor, indices: Sequen
         check_seed(index, "sample index")
 
 
-def known_tokens(transformer: VideoTransformer, given: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
+def known_tokens(
+    transformer: VideoTransformer, order: GenerationOrder, given: Tensor | None, batch: int
+) -> tuple[Tensor, Tensor]:
     """Which ordered tokens are given, bool ``[N]``, and all tokens with those filled in, ``[B, N]``."""
-    order = transformer.order
     t, h, w = order.grid
     device = transformer.head.weight.device
     grid = torch.zeros(batch, t, h, w, dtype=torch.int64, device=device)

@@ -59,7 +59,7 @@ def test_ucf101_generators_take_the_steps_they_state(name: str, steps: int, tmp_
     module = instantiate(file, tmp_path, "--model.dim=160", "--model.num_layers=1").model
     assert isinstance(module, GeneratorModule)
     module.build(TokenSpec((5, 16, 16), 64, [str(i) for i in range(101)], tmp_path, {}))
-    assert module.transformer.order.steps == steps
+    assert [order.steps for order in module.orders] == [steps]
     assert f"{steps} steps" in (CONFIGS / file).read_text()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from decoding_cases import CLASSES, CONFIGS, GRID, LABELS, SPECS, VOCABULARY, make
+from decoding_cases import CLASSES, CONFIGS, GRID, LABELS, ORDER, ORDERS, VOCABULARY, make, order_name
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -15,7 +15,7 @@ from parvideo.engine_draw import block_size, draw_tokens
 from parvideo.engine_linear import DecodeLinear, packing_obstacle
 from parvideo.engine_memory import batch_size_for, decode_bytes
 from parvideo.engine_pages import use_large_pages
-from parvideo.order import OrderSpec, raster, regions
+from parvideo.order import GenerationOrder, OrderSpec, raster, regions
 from parvideo.sampling import SamplingConfig, generate, sample_tokens
 from parvideo.sampling_noise import draw_uniforms
 from parvideo.transformer import VideoTransformer
@@ -32,18 +32,18 @@ PACKED = [
 
 
 @pytest.mark.parametrize("packed", PACKED)
-@pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("spec", SPECS, ids=str)
-def test_tokens_equal_the_plain_loops(spec: OrderSpec, name: str, packed: bool) -> None:
-    model = make(spec)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("order", ORDERS, ids=order_name)
+def test_tokens_equal_the_plain_loops(order: GenerationOrder, config: SamplingConfig, packed: bool) -> None:
+    model = make(order)
     engine = DecodeEngine(model, packed=packed)
     for given in (
         None,
         torch.randint(0, VOCABULARY, (3, 1, 4, 4)),
         torch.randint(0, VOCABULARY, (3, 2, 4, 4)),
     ):
-        expected = generate(model, LABELS, CONFIGS[name], given=given)
-        assert torch.equal(engine.generate(LABELS, CONFIGS[name], given=given), expected)
+        expected = generate(model, order, LABELS, config, given=given)
+        assert torch.equal(engine.generate(order, LABELS, config, given=given), expected)
 
 
 @pytest.mark.parametrize("packed", PACKED)
@@ -64,12 +64,13 @@ def test_tokens_equal_the_plain_loops(spec: OrderSpec, name: str, packed: bool) 
 )
 def test_every_kind_of_model(changes: dict[str, Any], packed: bool) -> None:
     for spec in (OrderSpec(), OrderSpec(regions=(1, 2, 4)), OrderSpec(regions=(1, 2, 2), attention="causal")):
-        model = make(spec, **changes)
+        order = spec.build(GRID)
+        model = make(order, **changes)
         for config in (CONFIGS["greedy"], CONFIGS["plain"], CONFIGS["interval"]):
             given = torch.randint(0, 60, (3, 1, 4, 4))
-            expected = generate(model, LABELS, config, [5, 6, 9], given, stream=2)
+            expected = generate(model, order, LABELS, config, [5, 6, 9], given, stream=2)
             engine = DecodeEngine(model, packed=packed)
-            assert torch.equal(engine.generate(LABELS, config, [5, 6, 9], given, stream=2), expected)
+            assert torch.equal(engine.generate(order, LABELS, config, [5, 6, 9], given, stream=2), expected)
 
 
 def test_the_function_takes_what_generate_takes_and_reports_progress() -> None:
@@ -77,62 +78,84 @@ def test_the_function_takes_what_generate_takes_and_reports_progress() -> None:
     seen: list[tuple[int, int]] = []
     config = SamplingConfig(guidance_scale=2.0, seed=4)
     fast = DecodeEngine(model).generate(
-        LABELS, config, indices=[4, 5, 6], on_step=lambda *done: seen.append(done)
+        ORDER, LABELS, config, indices=[4, 5, 6], on_step=lambda *done: seen.append(done)
     )
-    assert torch.equal(fast, generate(model, LABELS, config, indices=[4, 5, 6]))
-    assert seen == [(step + 1, model.order.steps) for step in range(model.order.steps)]
+    assert torch.equal(fast, generate(model, ORDER, LABELS, config, indices=[4, 5, 6]))
+    assert seen == [(step + 1, ORDER.steps) for step in range(ORDER.steps)]
 
 
 def test_large_requests_are_split_and_stay_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
     given = torch.randint(0, VOCABULARY, (3, 1, 4, 4))
-    expected = generate(model, LABELS, CONFIGS["top-k"], given=given)
+    expected = generate(model, ORDER, LABELS, CONFIGS["top-k"], given=given)
     for name in ("engine.SCORES", "engine_base.LOGITS", "engine_base.PREFILL"):
         monkeypatch.setattr(f"parvideo.{name}", 1)
-    assert torch.equal(DecodeEngine(model).generate(LABELS, CONFIGS["top-k"], given=given), expected)
+    assert torch.equal(DecodeEngine(model).generate(ORDER, LABELS, CONFIGS["top-k"], given=given), expected)
 
 
-def test_weights_are_those_at_construction_and_orders_may_share_them() -> None:
-    model = make(target_positions=True, num_transitions=15)
+def test_one_engine_serves_several_orders_at_once() -> None:
+    """Runs in different orders, step by step in turn, with and without frames given."""
+    orders = [regions(GRID, (1, 4, 4)), ORDER, raster(GRID), OrderSpec(grouping="dyadic", most=8).build(GRID)]
+    model = make(target_positions=True, num_transitions=max(order.num_transitions for order in orders))
     engine = DecodeEngine(model)
-    before = engine.generate(LABELS)
-    model.set_order(regions(GRID, (1, 4, 4)))
-    with pytest.raises(ValueError, match="order was changed"):
-        engine.generate(LABELS)
-    assert torch.equal(engine.reordered().generate(LABELS), generate(model, LABELS))
-    model.set_order(engine.order)
-    assert torch.equal(engine.generate(LABELS), before)
+    configs = [CONFIGS["interval"], CONFIGS["top-k"], CONFIGS["plain"], CONFIGS["greedy"]]
+    for given in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):
+        asked = list(zip(orders, configs, strict=True))
+        runs = [engine.start(order, LABELS, config, given=given) for order, config in asked]
+        for step in range(max(order.steps for order in orders)):
+            for run in runs:
+                if run.first <= step < run.order.steps:
+                    engine.step(run, step)
+        for run, (order, config) in zip(runs, asked, strict=True):
+            assert run.order is order
+            made = order.unflatten(run.tokens[: run.batch])
+            assert torch.equal(made, generate(model, order, LABELS, config, given=given))
+
+
+def test_an_order_is_arranged_once_and_equal_orders_give_equal_tokens() -> None:
+    model = make()
+    engine = DecodeEngine(model)
+    slots = engine.slots(ORDER)
+    assert engine.slots(ORDER) is slots
+    assert engine.start(ORDER, LABELS).slots is slots
+    equal = GenerationOrder(ORDER.grid, ORDER.groups)
+    assert equal is not ORDER
+    assert torch.equal(engine.generate(equal, LABELS), engine.generate(ORDER, LABELS))
+    assert engine.slots(ORDER) is slots
+
+
+def test_orders_an_engine_cannot_serve_are_refused() -> None:
+    engine = DecodeEngine(make())
+    with pytest.raises(ValueError, match=r"this model is for grid \(3, 4, 4\), the order for \(2, 4, 4\)"):
+        engine.generate(raster((2, 4, 4)), LABELS)
+    with pytest.raises(ValueError, match="needs 15 transition tokens, this model has 3"):
+        engine.generate(regions(GRID, (1, 4, 4)), LABELS)
 
 
 @pytest.mark.parametrize("kind", [True, False])
 def test_bfloat16_is_as_near_to_float32_as_the_plain_model(kind: bool) -> None:
     """Error of the logits against float32, both teacher-forced on the same tokens."""
-    model = make(OrderSpec() if kind else None, dim=64, ffn_hidden=128, num_layers=3)
-    half = make(OrderSpec() if kind else None, dim=64, ffn_hidden=128, num_layers=3)
+    order = raster(GRID) if kind else ORDER
+    model, half = (make(order, dim=64, ffn_hidden=128, num_layers=3) for _ in range(2))
     half.load_state_dict(model.state_dict())
     half.bfloat16()
-    half.set_order(model.order)
-    tokens = model.order.flatten(torch.randint(0, VOCABULARY, (3, *GRID)))
-    exact, plain = model(tokens, LABELS), half(tokens, LABELS).float()
+    tokens = order.flatten(torch.randint(0, VOCABULARY, (3, *GRID)))
+    exact, plain = (one(tokens, LABELS, one.layout(order)).float() for one in (model, half))
     engine = DecodeEngine(half)
-    run = engine.start(LABELS)
+    run = engine.start(order, LABELS)
     with torch.inference_mode():
         run.tokens.copy_(tokens)
         steps = [
-            engine._head(engine._hidden(run, slots)).view(3, len(slots), -1) for slots in slots_of(model)
+            engine._head(engine._hidden(run, slots)).view(3, len(slots), -1) for slots in order.step_slots
         ]
     error = (torch.cat(steps, dim=1).float() - exact).norm() / exact.norm()
     assert error < 1.3 * (plain - exact).norm() / exact.norm()
     assert engine.describe()["dtype"] == "bfloat16"
 
 
-def slots_of(model: VideoTransformer) -> tuple[range, ...]:
-    return model.order.step_slots
-
-
 def test_bfloat16_runs_from_a_float32_model() -> None:
     model = make()
-    tokens = DecodeEngine(model, torch.bfloat16).generate(LABELS, CONFIGS["interval"])
+    tokens = DecodeEngine(model, torch.bfloat16).generate(ORDER, LABELS, CONFIGS["interval"])
     assert tokens.shape == (3, *GRID)
     assert tokens.min() >= 0
     assert tokens.max() < VOCABULARY
@@ -248,9 +271,10 @@ class LargestTensors(TorchDispatchMode):
 def test_no_tensor_grows_with_vocabulary_times_steps() -> None:
     largest = []
     for grid in ((2, 8, 8), (8, 8, 8)):
-        model = make(OrderSpec(regions=(1, 2, 2)), grid=grid, codebook_size=8192)
+        order = regions(grid, (1, 2, 2))
+        model = make(order, codebook_size=8192)
         engine = DecodeEngine(model)
-        run = engine.start(LABELS, SamplingConfig(guidance_scale=2.0))
+        run = engine.start(order, LABELS, SamplingConfig(guidance_scale=2.0))
         with torch.inference_mode(), LargestTensors() as seen:
             for part in run.cache:
                 part.zero_()
@@ -262,14 +286,14 @@ def test_no_tensor_grows_with_vocabulary_times_steps() -> None:
 
 
 def test_the_cache_is_as_large_as_stated() -> None:
-    model = make(OrderSpec(regions=(1, 2, 2)), num_kv_heads=2)
+    model = make(num_kv_heads=2)
     engine = DecodeEngine(model)
-    run = engine.start(LABELS, SamplingConfig(guidance_scale=2.0))
+    run = engine.start(ORDER, LABELS, SamplingConfig(guidance_scale=2.0))
     layers, rows, slots, width = 2, 6, 48, 2 * 8
     assert sum(part.nbytes for part in run.cache) == 2 * layers * rows * slots * width * 4
     assert engine.cache_bytes(3) == 2 * layers * rows * slots * width * 4
-    assert decode_bytes(model, 3) > run.nbytes
-    for step in range(model.order.steps):
+    assert decode_bytes(model, ORDER, 3) > run.nbytes
+    for step in range(ORDER.steps):
         engine.step(run, step)
     assert len(run.tokens) == 6
 
@@ -277,21 +301,21 @@ def test_the_cache_is_as_large_as_stated() -> None:
 def test_unguided_rows_are_dropped_after_the_last_guided_step() -> None:
     model = make()
     engine = DecodeEngine(model)
-    run = engine.start(LABELS, SamplingConfig(guidance_scale=2.0, guidance_interval=(0.0, 0.5)))
-    for step in range(model.order.steps):
+    run = engine.start(ORDER, LABELS, SamplingConfig(guidance_scale=2.0, guidance_interval=(0.0, 0.5)))
+    for step in range(ORDER.steps):
         engine.step(run, step)
         assert len(run.tokens) == (6 if step <= run.last_guided else 3)
-    assert 0 < run.last_guided < model.order.steps - 1
+    assert 0 < run.last_guided < ORDER.steps - 1
 
 
 def test_the_batch_that_fits_is_the_largest() -> None:
     model = make()
-    for memory in (decode_bytes(model, 1), 50_000_000, 100_000_000):
-        batch = batch_size_for(model, memory)
-        assert decode_bytes(model, batch) <= memory < decode_bytes(model, batch + 1)
-    assert batch_size_for(model, 50_000_000, guided=False) > batch_size_for(model, 50_000_000)
+    for memory in (decode_bytes(model, ORDER, 1), 50_000_000, 100_000_000):
+        batch = batch_size_for(model, ORDER, memory)
+        assert decode_bytes(model, ORDER, batch) <= memory < decode_bytes(model, ORDER, batch + 1)
+    assert batch_size_for(model, ORDER, 50_000_000, guided=False) > batch_size_for(model, ORDER, 50_000_000)
     with pytest.raises(ValueError, match="memory must be at least"):
-        batch_size_for(model, 1000)
+        batch_size_for(model, ORDER, 1000)
 
 
 def test_bad_requests_are_refused() -> None:
@@ -301,18 +325,20 @@ def test_bad_requests_are_refused() -> None:
     with pytest.raises(ValueError, match=r"dtype must be torch.float32 or torch.bfloat16, got torch.float16"):
         DecodeEngine(model, torch.float16)
     with pytest.raises(ValueError, match=r"labels must lie in 0..3"):
-        DecodeEngine(model).generate(torch.tensor([9]))
+        DecodeEngine(model).generate(ORDER, torch.tensor([9]))
     with pytest.raises(ValueError, match="2 sample indices for 3 labels"):
-        DecodeEngine(model).generate(LABELS, indices=[0, 1])
+        DecodeEngine(model).generate(ORDER, LABELS, indices=[0, 1])
     with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
-        DecodeEngine(model).generate(LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
+        DecodeEngine(model).generate(ORDER, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
     torch.nn.init.constant_(model.head.weight, math.nan)
     with pytest.raises(ValueError, match="NaN"):
-        DecodeEngine(model).generate(LABELS)
+        DecodeEngine(model).generate(ORDER, LABELS)
 
 
 def test_the_papers_grid_agrees_too() -> None:
     """A long sequence, where rounding could add up."""
-    model = VideoTransformer(raster((5, 8, 8)), 128, CLASSES, 64, 2, 2, ffn_hidden=64).eval()
+    order = raster((5, 8, 8))
+    model = VideoTransformer(order.grid, 128, CLASSES, 64, 2, 2, ffn_hidden=64).eval()
     config = SamplingConfig(guidance_scale=2.0, seed=1)
-    assert torch.equal(DecodeEngine(model).generate(LABELS[:1], config), generate(model, LABELS[:1], config))
+    made = DecodeEngine(model).generate(order, LABELS[:1], config)
+    assert torch.equal(made, generate(model, order, LABELS[:1], config))

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from parvideo import engine_memory
 from parvideo.engine import DecodeEngine
 from parvideo.engine_memory import available_memory, batch_size_for, decode_bytes
-from parvideo.order import OrderSpec
+from parvideo.order import GenerationOrder, regions
 from parvideo.sampling import SamplingConfig, generate
 from parvideo.transformer import VideoTransformer
 
@@ -50,11 +50,10 @@ class LiveBytes(TorchDispatchMode):
                 yield leaf.untyped_storage()
 
 
-def make(
-    spec: OrderSpec, codebook_size: int = 2000, grid: tuple[int, int, int] = (2, 8, 8)
-) -> VideoTransformer:
+def make(order: GenerationOrder, codebook_size: int = 2000) -> VideoTransformer:
     shape = {"dim": 32, "num_layers": 2, "num_heads": 4, "ffn_hidden": 64}
-    return VideoTransformer(spec.build(grid), codebook_size, 3, **shape).eval()
+    shape["num_transitions"] = order.num_transitions
+    return VideoTransformer(order.grid, codebook_size, 3, **shape).eval()
 
 
 @pytest.mark.parametrize("engine", [True, False])
@@ -63,22 +62,24 @@ def make(
 def test_no_more_is_taken_than_is_stated(
     cut: tuple[int, int, int], config: SamplingConfig, engine: bool
 ) -> None:
-    model = make(OrderSpec(regions=cut))
+    order = regions((2, 8, 8), cut)
+    model = make(order)
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
-    generate(model, labels, config)  # masks are made once for each order and kept
+    generate(model, order, labels, config)  # masks are made once for each order and kept
     with torch.inference_mode(), LiveBytes() as seen:
-        (DecodeEngine(model).generate if engine else lambda *a: generate(model, *a))(labels, config)
-    stated = decode_bytes(model, len(labels), config.guided(model.order.steps), engine=engine)
+        (DecodeEngine(model).generate if engine else lambda *a: generate(model, *a))(order, labels, config)
+    stated = decode_bytes(model, order, len(labels), config.guided(order.steps), engine=engine)
     assert 0.05 * stated < seen.peak <= stated
 
 
 def test_the_plain_loop_fits_fewer_clips_of_a_large_vocabulary() -> None:
-    model = make(OrderSpec(regions=(1, 4, 4)), codebook_size=64000)
+    order = regions((2, 8, 8), (1, 4, 4))
+    model = make(order, codebook_size=64000)
     memory = 1 << 30
-    fits = {engine: batch_size_for(model, memory, engine=engine) for engine in (True, False)}
+    fits = {engine: batch_size_for(model, order, memory, engine=engine) for engine in (True, False)}
     assert 1 <= fits[False] < fits[True]
-    assert decode_bytes(model, fits[False], engine=False) <= memory
-    assert decode_bytes(model, fits[False] + 1, engine=False) > memory
+    assert decode_bytes(model, order, fits[False], engine=False) <= memory
+    assert decode_bytes(model, order, fits[False] + 1, engine=False) > memory
 
 
 @pytest.fixture

@@ -171,6 +171,33 @@ def test_an_order_survives_being_written_down(order: GenerationOrder) -> None:
     assert GenerationOrder.from_dict(order.to_dict()) == order
 
 
+@given(orders())
+def test_equal_specs_build_the_same_object(order: GenerationOrder) -> None:
+    spec = order.spec
+    assert spec is not None
+    fields = dataclasses.asdict(spec)
+    for regions_ in (tuple(spec.regions), list(spec.regions)):
+        assert OrderSpec(**{**fields, "regions": regions_}).build(order.grid) is order
+    assert spec.build(list(order.grid)) is order  # type: ignore[arg-type]
+    larger = (order.grid[0] * 2, *order.grid[1:])
+    assert spec.build(larger).grid == larger
+
+
+def test_an_order_knows_its_spec_and_is_what_its_groups_are() -> None:
+    order = regions((2, 4, 4), (1, 2, 2))
+    assert order.spec == OrderSpec((1, 2, 2))
+    assert order.name == "1x2x2"
+    bare = GenerationOrder.from_dict(order.to_dict())
+    assert bare.spec is None
+    assert bare.name == "11-steps"
+    assert bare == order
+    assert hash(bare) == hash(order)
+    # Two specs of one order: the same groups, and so equal, each under its own name.
+    alone = OrderSpec(one_by_one=True).build((2, 4, 4))
+    assert alone == raster((2, 4, 4))
+    assert [alone.name, raster((2, 4, 4)).name] == ["1x1x1-one-by-one", "1x1x1"]
+
+
 @given(st.tuples(*(st.integers(1, top) for top in (3, 20, 20))), st.integers(1, 90))
 def test_a_dyadic_order_goes_frame_by_frame_in_groups_that_double_at_most(grid: Triple, most: int) -> None:
     order = OrderSpec(grouping="dyadic", most=most).build(grid)

@@ -1,6 +1,5 @@
 """From class names to clips."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,11 @@ from parvideo import fixed_point
 from parvideo import pipeline as pipeline_module
 from parvideo.clips import to_float, to_uint8
 from parvideo.commands.generation import GenerationOptions
-from parvideo.files import read_json, write_json
-from parvideo.order import GenerationOrder, OrderSpec, regions
+from parvideo.order import OrderSpec, regions
 from parvideo.pipeline import VideoPipeline
 from parvideo.pipeline_classes import find_class
-from parvideo.pipeline_orders import name_order
 from parvideo.pretrained import save_generator, save_tokenizer
-from parvideo.sampling import SamplingConfig, generate
+from parvideo.sampling import SamplingConfig, extend, generate
 from parvideo.tokenizer import CausalVideoTokenizer, LlamaGenTokenizer
 from parvideo.transformer import VideoTransformer
 
@@ -35,9 +32,9 @@ def make(classes: int = 4, codebook: int = 9) -> VideoPipeline:
         norm_groups=2,
         levels=(3, 3),
     )
-    order = regions((2, 2, 2), (1, 2, 2))
-    transformer = VideoTransformer(order, codebook, classes, dim=16, num_layers=1, num_heads=2)
-    return VideoPipeline(tokenizer, transformer, NAMES)
+    shape = {"dim": 16, "num_layers": 1, "num_heads": 2, "num_transitions": 3}
+    transformer = VideoTransformer((2, 2, 2), codebook, classes, **shape)
+    return VideoPipeline(tokenizer, transformer, NAMES, [regions((2, 2, 2), (1, 2, 2))])
 
 
 @pytest.mark.parametrize(
@@ -89,7 +86,7 @@ def test_the_models_device_chooses_what_generates(monkeypatch: pytest.MonkeyPatc
     """With a model that is elsewhere (here on meta, which has no values) and labels on the CPU."""
     pipeline, seen = make(), []
 
-    def plain(transformer: VideoTransformer, labels: torch.Tensor, *more: Any) -> torch.Tensor:
+    def plain(model: VideoTransformer, order: object, labels: torch.Tensor, *more: Any) -> torch.Tensor:
         seen.append((labels.device.type, more[2] is not None and more[2].device.type))
         return torch.zeros(len(labels), 2, 2, 2, dtype=torch.int64)
 
@@ -113,14 +110,13 @@ def test_without_a_class_the_null_label_generates() -> None:
 @pytest.mark.parametrize("regions", [[1, 2, 2], (1, 2, 2), np.array([1, 2, 2]), torch.tensor([1, 2, 2])])
 def test_regions_of_any_type_are_chosen(regions: Any) -> None:
     pipeline = make()
-    pipeline.choose_regions(regions)
-    assert pipeline.regions == (1, 2, 2)
+    assert pipeline.find_order(regions=regions) is OrderSpec((1, 2, 2)).build((2, 2, 2))
 
 
-@pytest.mark.parametrize("regions", ["1,2,2", [1, 2.5, 2], None, 4, [[1], 2, 2], [1, 2]])
+@pytest.mark.parametrize("regions", ["1,2,2", [1, 2.5, 2], 4, [[1], 2, 2], [1, 2]])
 def test_what_is_no_regions_is_refused(regions: Any) -> None:
     with pytest.raises(ValueError, match="regions is"):
-        make().choose_regions(regions)
+        make().find_order(regions=regions)
 
 
 def test_clips_come_class_by_class_as_uint8() -> None:
@@ -251,56 +247,92 @@ def test_the_clip_of_a_grid_is_what_the_tokenizer_encodes_to_it() -> None:
         image.clip_shape((2, 3, 3))
 
 
-def several_orders(folder: Path) -> Path:
-    """A folder of a transformer for three orders on the grid (2, 2, 2)."""
-    pipeline = make()
-    specs = [OrderSpec(regions=cut) for cut in ((1, 2, 2), (1, 1, 1), (2, 2, 2))]
-    order = specs[0].build((2, 2, 2))
-    transformer = VideoTransformer(
-        order, 9, 4, dim=16, num_layers=1, num_heads=2, target_positions=True, num_transitions=7
-    )
+CUTS = ((1, 2, 2), (1, 1, 1), (2, 2, 2))
+LABELS = torch.tensor([0, 1, 2])
+
+
+def several_orders(folder: Path, *specs: OrderSpec) -> Path:
+    """A folder of a transformer for several orders on the grid (2, 2, 2), those of `CUTS` if none given."""
+    orders = [spec.build((2, 2, 2)) for spec in specs or map(OrderSpec, CUTS)]
+    shape = {"dim": 16, "num_layers": 1, "num_heads": 2, "target_positions": True, "num_transitions": 7}
+    transformer = VideoTransformer((2, 2, 2), 9, 4, **shape)
     for parameter in transformer.parameters():
         torch.nn.init.normal_(parameter, std=1.0)
-    save_tokenizer(folder / "tokenizer", pipeline.tokenizer)
-    extra = {"orders": [dataclasses.asdict(spec) for spec in specs]}
-    save_generator(folder / "model", transformer, NAMES, folder / "tokenizer", extra=extra)
+    save_tokenizer(folder / "tokenizer", make().tokenizer)
+    save_generator(folder / "model", transformer, NAMES, folder / "tokenizer", orders)
     return folder / "model"
 
 
-def test_a_trained_order_is_chosen_by_its_regions(tmp_path: Path) -> None:
+def test_a_trained_order_is_chosen_by_its_name_or_regions(tmp_path: Path) -> None:
     pipeline = VideoPipeline.from_pretrained(several_orders(tmp_path))
-    labels = torch.tensor([0, 1, 2])
     made = {}
-    for cut in ((1, 1, 1), (2, 2, 2), (1, 2, 2)):
-        pipeline.choose_regions(cut)
-        assert pipeline.transformer.order == regions((2, 2, 2), cut)
-        made[cut] = pipeline.generate_tokens(labels)
-        # The engine that is there already follows; a new one would do the same.
-        assert torch.equal(made[cut], generate(pipeline.transformer, labels, SamplingConfig(), range(3)))
+    for cut in (*CUTS, *reversed(CUTS)):
+        order = pipeline.find_order(regions=cut)
+        assert order is regions((2, 2, 2), cut)
+        assert pipeline.find_order("x".join(map(str, cut))) is order
+        made[cut] = pipeline.generate_tokens(LABELS, order=order)
+        assert torch.equal(made[cut], pipeline.generate_tokens(LABELS, order=order.name))
+        assert torch.equal(made[cut], generate(pipeline.transformer, order, LABELS, SamplingConfig()))
+        clips = pipeline.decode(made[cut])
+        for chosen in ({"order": order}, {"order": order.name}, {"regions": cut}, {"regions": list(cut)}):
+            assert torch.equal(pipeline.generate([0, 1, 2], **chosen), clips)
+    # What was generated before changes nothing: the main order is the first.
+    assert pipeline.find_order() is pipeline.orders[0] is regions((2, 2, 2), CUTS[0])
+    assert torch.equal(pipeline.generate_tokens(LABELS), made[CUTS[0]])
     assert not torch.equal(made[1, 1, 1], made[1, 2, 2])
-    with pytest.raises(ValueError, match=r"trained for \(1, 2, 2\) and \(1, 1, 1\) and \(2, 2, 2\)"):
-        pipeline.choose_regions((1, 2, 1))
 
 
-def test_an_order_without_regions_is_not_chosen_by_them(tmp_path: Path) -> None:
-    folder = several_orders(tmp_path)
-    document = read_json(folder / "config.json")
-    specs = [
-        OrderSpec(grouping="dyadic", most=4),
-        OrderSpec((1, 2, 2), one_by_one=True),
-        OrderSpec((1, 2, 2)),
-    ]
-    orders = [dataclasses.asdict(spec) for spec in specs]
-    document["config"]["order"] = specs[0].build((2, 2, 2)).to_dict()
-    for own, known in ((orders, r"\(1, 2, 2\)$"), (orders[:2], "an order that has no regions")):
-        document["extra"]["orders"] = own
-        write_json(folder / "config.json", document)
-        pipeline = VideoPipeline.from_pretrained(folder)
-        assert pipeline.transformer.order == specs[0].build((2, 2, 2))
-        with pytest.raises(ValueError, match=rf"regions is \(1, 1, 1\); this model was trained for {known}"):
-            pipeline.choose_regions((1, 1, 1))
+def test_clips_go_on_in_the_order_asked_for(tmp_path: Path) -> None:
+    pipeline = VideoPipeline.from_pretrained(several_orders(tmp_path))
+    given, made = torch.randint(0, 9, (3, 1, 2, 2)), []
+    for order in pipeline.orders:
+        tokens = pipeline.extend_tokens(LABELS, given, 4, 1, 3, order=order.name)
+        config = SamplingConfig(seed=3)
+        start = generate(pipeline.transformer, order, LABELS, config, given=given)
+        assert torch.equal(tokens, extend(pipeline.transformer, order, start, LABELS, 2, 1, config))
+        made.append(tokens)
+    assert torch.equal(pipeline.extend_tokens(LABELS, given, 4, 1, 3), made[0])
+    assert not torch.equal(made[0], made[1])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"regions": (1, 2, 1)}, r"regions is \(1, 2, 1\); this model was trained in 1x2x2, 1x1x1, 2x2x2"),
+        ({"order": "dyadic-4"}, "order is 'dyadic-4'; this model was trained in 1x2x2, 1x1x1, 2x2x2"),
+        ({"order": "1x2x2", "regions": (1, 2, 2)}, "give one of the two"),
+        ({"regions": (1, 2.0, 2)}, "give three whole numbers"),
+        ({"regions": 4}, "give three whole numbers"),
+    ],
+)
+def test_an_order_it_was_not_trained_in_is_refused(
+    tmp_path: Path, chosen: dict[str, Any], message: str
+) -> None:
+    pipeline = VideoPipeline.from_pretrained(several_orders(tmp_path))
+    with pytest.raises(ValueError, match=message):
+        pipeline.generate(["Archery"], **chosen)
+
+
+def test_an_order_without_regions_is_chosen_by_its_name_alone(tmp_path: Path) -> None:
+    alone = OrderSpec((1, 2, 2), one_by_one=True)
+    folder = several_orders(tmp_path, OrderSpec(grouping="dyadic", most=4), alone)
     pipeline = VideoPipeline.from_pretrained(folder)
-    assert pipeline.generate_tokens(torch.tensor([0, 1])).shape == (2, 2, 2, 2)
+    for cut in ((1, 1, 1), (1, 2, 2)):
+        with pytest.raises(ValueError, match="this model was trained in dyadic-4, 1x2x2-one-by-one"):
+            pipeline.find_order(regions=cut)
+    assert pipeline.find_order("1x2x2-one-by-one") is alone.build((2, 2, 2))
+    assert pipeline.find_order().name == "dyadic-4"
+    assert pipeline.generate_tokens(LABELS, order="1x2x2-one-by-one").shape == (3, 2, 2, 2)
+
+
+def test_one_engine_serves_all_orders(tmp_path: Path) -> None:
+    pipeline = VideoPipeline.from_pretrained(several_orders(tmp_path))
+    pipeline.generate_tokens(LABELS)
+    engine = pipeline._engine
+    assert engine is not None
+    for order in pipeline.orders:
+        pipeline.generate_tokens(LABELS, order=order)
+        assert pipeline._engine is engine
 
 
 def test_a_window_and_the_noise_are_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,10 +347,11 @@ def test_a_window_and_the_noise_are_passed_on(tmp_path: Path, monkeypatch: pytes
         config = SamplingConfig(guidance_scale=2.0, noise=noise)  # type: ignore[arg-type]
         made = []
         for window in (None, 5):
-            GenerationOptions(window=window, noise=noise, regions="1,1,1").prepare(pipeline)  # type: ignore[arg-type]
+            options = GenerationOptions(window=window, noise=noise, regions="1,1,1")  # type: ignore[arg-type]
+            order = options.prepare(pipeline)
             seen: list[tuple[int, int]] = []
             more = {"latent_frames": 5, "config": config, "progress": lambda *done, to=seen: to.append(done)}
-            made.append(pipeline.extend_tokens(labels, **more))  # type: ignore[arg-type]
+            made.append(pipeline.extend_tokens(labels, order=order, **more))  # type: ignore[arg-type]
             assert seen[-1] == (4 * 8, 4 * 8)
         assert torch.equal(*made)
     assert asked == [5] * 8
@@ -333,51 +366,19 @@ def test_graphs_are_for_cuda_and_generate_the_same(tmp_path: Path) -> None:
         VideoPipeline.from_pretrained(folder, graphs=True)
     pipeline, plain = VideoPipeline.from_pretrained(folder), VideoPipeline.from_pretrained(folder)
     pipeline.graphs = True  # on a CPU their engine computes the same steps operation by operation
-    labels = torch.tensor([0, 1, 2])
-    for cut in ((1, 1, 1), (2, 2, 2)):
-        pipeline.choose_regions(cut)
-        plain.choose_regions(cut)
-        assert torch.equal(pipeline.generate_tokens(labels), plain.generate_tokens(labels))
+    for order in pipeline.orders:
+        made = pipeline.generate_tokens(LABELS, order=order)
+        assert torch.equal(made, plain.generate_tokens(LABELS, order=order))
         assert pipeline._engine is not None
         assert pipeline._engine.describe()["linear"] == "plain"
 
 
-def test_a_folder_that_names_no_orders_has_its_own_alone() -> None:
-    pipeline = make()
-    pipeline.choose_regions((1, 2, 2))
-    assert pipeline.transformer.order == regions((2, 2, 2), (1, 2, 2))
-    with pytest.raises(ValueError, match=r"trained for \(1, 2, 2\)$"):
-        pipeline.choose_regions((1, 1, 1))
-
-
-def test_orders_that_are_none_are_refused(tmp_path: Path) -> None:
-    folder = several_orders(tmp_path)
-    document = read_json(folder / "config.json")
-    for orders in (
-        [{"regions": [1, 2]}],
-        [{"grouping": "distant"}],
-        ["raster"],
-        [{"regions": [1, 2, 2], "x": 1}],
-    ):
-        document["extra"]["orders"] = orders
-        write_json(folder / "config.json", document)
-        with pytest.raises(ValueError, match="which is none"):
-            VideoPipeline.from_pretrained(folder)
-    document["extra"]["orders"] = [{"regions": [1, 3, 1]}]
-    write_json(folder / "config.json", document)
-    with pytest.raises(ValueError, match="do not divide grid"):
-        VideoPipeline.from_pretrained(folder)
-    raster = VideoTransformer(regions((2, 2, 2), (1, 1, 1)), 9, 4, dim=16, num_layers=1, num_heads=2)
+def test_orders_that_do_not_fit_the_transformer_are_refused() -> None:
+    tokenizer, raster = make().tokenizer, regions((2, 2, 2), (1, 1, 1))
+    transformer = VideoTransformer(raster.grid, 9, 4, dim=16, num_layers=1, num_heads=2)
     with pytest.raises(ValueError, match="transition tokens"):
-        VideoPipeline(make().tokenizer, raster, NAMES, orders=[OrderSpec(regions=(1, 2, 2))])
-
-
-def test_orders_are_named_by_their_regions() -> None:
-    grid = (4, 4, 6)
-    for spec in (OrderSpec(), OrderSpec((1, 2, 3)), OrderSpec((2, 2, 2), "adjacent"), OrderSpec((1, 4, 3))):
-        assert spec in list(name_order(spec.build(grid)))
-    assert {spec.regions for spec in name_order(regions(grid, (2, 2, 3)))} == {(2, 2, 3)}
-    cells = tuple((cell,) for cell in reversed(range(8)))
-    assert list(name_order(GenerationOrder((2, 2, 2), cells))) == []
-    assert list(name_order(OrderSpec(grouping="dyadic", most=4).build((2, 4, 4)))) == []
-    assert list(name_order(OrderSpec((1, 2, 2), one_by_one=True).build((2, 4, 4)))) == []
+        VideoPipeline(tokenizer, transformer, NAMES, [raster, regions((2, 2, 2), (1, 2, 2))])
+    with pytest.raises(ValueError, match=r"this model is for grid \(2, 2, 2\), the order for \(1, 2, 2\)"):
+        VideoPipeline(tokenizer, transformer, NAMES, [regions((1, 2, 2), (1, 1, 1))])
+    with pytest.raises(ValueError, match="at least one order"):
+        VideoPipeline(tokenizer, transformer, NAMES, [])

@@ -120,8 +120,16 @@ def test_models_take_arrays_and_folders_whose_names_are_text(tmp_path: Path) -> 
     tokenizer = CausalVideoTokenizer(**PRESETS["tiny"]).eval()
     save_tokenizer(f"{tmp_path}/tokenizer", tokenizer)
     order = regions(tokenizer.latent_grid((9, 32, 32)), (1, 2, 2))
-    transformer = VideoTransformer(order, tokenizer.codebook_size, 2, dim=16, num_layers=1, num_heads=2)
-    save_generator(f"{tmp_path}/model", transformer, ["a", "b"], f"{tmp_path}/tokenizer")
+    transformer = VideoTransformer(
+        order.grid,
+        tokenizer.codebook_size,
+        2,
+        dim=16,
+        num_layers=1,
+        num_heads=2,
+        num_transitions=order.num_transitions,
+    )
+    save_generator(f"{tmp_path}/model", transformer, ["a", "b"], f"{tmp_path}/tokenizer", [order])
     assert load_class_names(f"{tmp_path}/model") == ["a", "b"]
     transformer = load_transformer(f"{tmp_path}/model")
     tokenizer = load_tokenizer(f"{tmp_path}/model")
@@ -132,9 +140,9 @@ def test_models_take_arrays_and_folders_whose_names_are_text(tmp_path: Path) -> 
         assert torch.equal(tokenizer.decode(tokens.numpy()), tokenizer.decode(tokens))
     assert torch.equal(order.unflatten(order.flatten(tokens.numpy()).numpy()), tokens)
     labels = np.arange(4) % 2
-    made = generate(transformer, labels, given=tokens[:, :1].numpy())
-    assert torch.equal(made, generate(transformer, torch.from_numpy(labels), given=tokens[:, :1]))
-    assert extend(transformer, made.numpy(), labels, 1, 1).shape[1] == made.shape[1] + 1
+    made = generate(transformer, order, labels, given=tokens[:, :1].numpy())
+    assert torch.equal(made, generate(transformer, order, torch.from_numpy(labels), given=tokens[:, :1]))
+    assert extend(transformer, order, made.numpy(), labels, 1, 1).shape[1] == made.shape[1] + 1
     pipeline = VideoPipeline.from_pretrained(f"{tmp_path}/model")
     assert torch.equal(pipeline.generate_tokens(labels), pipeline.generate_tokens(torch.from_numpy(labels)))
     assert torch.equal(pipeline.decode(made.numpy()), pipeline.decode(made))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from parvideo.order import OrderSpec
+from parvideo.order import GenerationOrder, OrderSpec, regions
 from parvideo.sampling import (
     SamplingConfig,
     extend,
@@ -24,9 +24,13 @@ from parvideo.transformer.factors import join_tokens
 VOCABULARY, CLASSES = 20, 4
 
 
-def make(spec: OrderSpec | None = None, grid: tuple[int, int, int] = (3, 4, 4)) -> VideoTransformer:
-    order = (OrderSpec(regions=(1, 2, 2)) if spec is None else spec).build(grid)
-    model = VideoTransformer(order, VOCABULARY, CLASSES, dim=32, num_layers=2, num_heads=2, ffn_hidden=48)
+ORDER = regions((3, 4, 4), (1, 2, 2))
+
+
+def make(order: GenerationOrder = ORDER) -> VideoTransformer:
+    shape = {"dim": 32, "num_layers": 2, "num_heads": 2, "ffn_hidden": 48}
+    shape["num_transitions"] = order.num_transitions
+    model = VideoTransformer(order.grid, VOCABULARY, CLASSES, **shape)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()
@@ -49,9 +53,11 @@ class CountingTransformer(VideoTransformer):
     ("counts", "calls"), [((1, 1, 1), 1280), ((1, 2, 2), 323), ((1, 4, 4), 95), ((5, 2, 2), 83)]
 )
 def test_forward_calls_for_the_papers_grid(counts: tuple[int, int, int], calls: int) -> None:
-    order = OrderSpec(regions=counts).build((5, 16, 16))
-    model = CountingTransformer(order, VOCABULARY, CLASSES, dim=8, num_layers=1, num_heads=1, ffn_hidden=8)
-    generate(model.eval(), LABELS[:1], SamplingConfig(guidance_scale=2.0))
+    order = regions((5, 16, 16), counts)
+    shape = {"dim": 8, "num_layers": 1, "num_heads": 1, "ffn_hidden": 8}
+    shape["num_transitions"] = order.num_transitions
+    model = CountingTransformer(order.grid, VOCABULARY, CLASSES, **shape)
+    generate(model.eval(), order, LABELS[:1], SamplingConfig(guidance_scale=2.0))
     assert model.calls == calls
 
 
@@ -70,22 +76,43 @@ def test_forward_calls_for_the_papers_grid(counts: tuple[int, int, int], calls: 
 )
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_greedy_tokens_are_the_most_likely_by_the_uncached_forward(spec: OrderSpec, scale: float) -> None:
-    model = make(spec)
-    tokens = generate(model, LABELS, SamplingConfig(temperature=0, guidance_scale=scale))
-    ordered = model.order.flatten(tokens)
-    guided, free = (model(ordered, labels) for labels in (LABELS, torch.full_like(LABELS, CLASSES)))
+    order = spec.build(ORDER.grid)
+    model = make(order)
+    tokens = generate(model, order, LABELS, SamplingConfig(temperature=0, guidance_scale=scale))
+    ordered, layout = order.flatten(tokens), model.layout(order)
+    guided, free = (model(ordered, labels, layout) for labels in (LABELS, torch.full_like(LABELS, CLASSES)))
     assert torch.equal((free + scale * (guided - free)).argmax(-1), ordered)
 
 
 def test_a_clip_depends_on_its_seed_and_index_alone() -> None:
     model = make()
     config = SamplingConfig(guidance_scale=1.5, seed=7)
-    together = generate(model, LABELS, config, indices=[10, 11, 12])
+    together = generate(model, ORDER, LABELS, config, indices=[10, 11, 12])
     for batch in ([0, 1], [2, 0], [1], [2, 1, 0]):
-        alone = generate(model, LABELS[batch], config, indices=[10 + i for i in batch])
+        alone = generate(model, ORDER, LABELS[batch], config, indices=[10 + i for i in batch])
         assert torch.equal(alone, together[batch])
-    assert not torch.equal(generate(model, LABELS, config), together)
-    assert not torch.equal(generate(model, LABELS, SamplingConfig(guidance_scale=1.5, seed=8)), together)
+    assert not torch.equal(generate(model, ORDER, LABELS, config), together)
+    other = SamplingConfig(guidance_scale=1.5, seed=8)
+    assert not torch.equal(generate(model, ORDER, LABELS, other), together)
+
+
+def test_one_model_generates_in_several_orders_and_each_as_if_it_were_alone() -> None:
+    """Generation in one order while another is under way, between any two of its steps."""
+    other = OrderSpec(grouping="dyadic", most=8).build(ORDER.grid)
+    model = make(max(ORDER, other, key=lambda order: order.num_transitions))
+    config = SamplingConfig(guidance_scale=2.0, seed=2)
+    alone = {order: generate(model, order, LABELS, config) for order in (ORDER, other)}
+    within: list[Tensor] = []
+    outer = generate(
+        model,
+        ORDER,
+        LABELS,
+        config,
+        on_step=lambda *_: within.append(generate(model, other, LABELS, config)),
+    )
+    assert torch.equal(outer, alone[ORDER])
+    assert len(within) == ORDER.steps
+    assert all(torch.equal(tokens, alone[other]) for tokens in within)
 
 
 def test_samples_follow_the_softmax() -> None:
@@ -129,16 +156,16 @@ def test_top_k_and_top_p_keep_what_they_say() -> None:
 def test_one_step_agrees_with_exact_enumeration() -> None:
     """The joint distribution of a two-token clip, by sampling many, is the product of conditionals."""
     order = OrderSpec().build((1, 1, 2))
-    model = VideoTransformer(order, 3, 2, dim=16, num_layers=1, num_heads=2, ffn_hidden=16).eval()
+    model = VideoTransformer(order.grid, 3, 2, dim=16, num_layers=1, num_heads=2, ffn_hidden=16).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     count = 20000
     labels = torch.zeros(count, dtype=torch.int64)
-    drawn = generate(model, labels, SamplingConfig(seed=3)).flatten(1)
+    drawn = generate(model, order, labels, SamplingConfig(seed=3)).flatten(1)
     shares = torch.bincount(drawn[:, 0] * 3 + drawn[:, 1], minlength=9) / count
     expected = torch.empty(9)
     for a, b in itertools.product(range(3), repeat=2):
-        p = model(torch.tensor([[a, b]]), labels[:1]).softmax(-1)[0]
+        p = model(torch.tensor([[a, b]]), labels[:1], model.layout(order)).softmax(-1)[0]
         expected[a * 3 + b] = p[0, a] * p[1, b]
     torch.testing.assert_close(shares, expected.detach(), atol=0.015, rtol=0)
 
@@ -162,39 +189,41 @@ def test_guidance_outside_its_interval_is_off() -> None:
     model = make()
     first = SamplingConfig(seed=1, guidance_scale=4.0, guidance_interval=(0.0, 0.5))
     whole = SamplingConfig(seed=1, guidance_scale=4.0)
-    half = model.order.step_slots[model.order.steps // 2 - 1].stop
-    a, b = (model.order.flatten(generate(model, LABELS, config)) for config in (first, whole))
+    half = ORDER.step_slots[ORDER.steps // 2 - 1].stop
+    a, b = (ORDER.flatten(generate(model, ORDER, LABELS, config)) for config in (first, whole))
     assert torch.equal(a[:, :half], b[:, :half])
     assert not torch.equal(a, b)
 
 
 @pytest.mark.parametrize("counts", [(1, 1, 1), (1, 2, 2), (3, 2, 2)])
 def test_given_frames_come_back_and_condition_the_rest(counts: tuple[int, int, int]) -> None:
-    model = make(OrderSpec(regions=counts))
+    order = regions(ORDER.grid, counts)
+    model = make(order)
     config = SamplingConfig(temperature=0)
-    free = generate(model, LABELS, config)
+    free = generate(model, order, LABELS, config)
     for frames in (1, 2):
         # What the model would have made anyway, given, changes nothing ...
-        assert torch.equal(generate(model, LABELS, config, given=free[:, :frames]), free)
+        assert torch.equal(generate(model, order, LABELS, config, given=free[:, :frames]), free)
         # ... and something else does, and is kept.
         other = (free[:, :frames] + 1) % VOCABULARY
-        clip = generate(model, LABELS, config, given=other)
+        clip = generate(model, order, LABELS, config, given=other)
         assert torch.equal(clip[:, :frames], other)
-        ordered = model.order.flatten(clip)
-        open_slots = model.order.target_coords[:, 0] >= frames
-        assert torch.equal(model(ordered, LABELS).argmax(-1)[:, open_slots], ordered[:, open_slots])
+        ordered = order.flatten(clip)
+        open_slots = order.target_coords[:, 0] >= frames
+        likely = model(ordered, LABELS, model.layout(order)).argmax(-1)
+        assert torch.equal(likely[:, open_slots], ordered[:, open_slots])
 
 
 def test_extension_continues_each_window_from_the_last() -> None:
     model = make()
     config = SamplingConfig(seed=5)
-    start = generate(model, LABELS, config)
-    longer = extend(model, start, LABELS, frames=3, overlap=1, config=config)
+    start = generate(model, ORDER, LABELS, config)
+    longer = extend(model, ORDER, start, LABELS, frames=3, overlap=1, config=config)
     assert longer.shape == (3, 6, 4, 4)
     assert torch.equal(longer[:, :3], start)
     # A longer request begins with the shorter one, and windows do not repeat each other's draws.
-    assert torch.equal(extend(model, start, LABELS, 5, 1, config)[:, :6], longer)
-    again = generate(model, LABELS, config, given=start[:, -1:])
+    assert torch.equal(extend(model, ORDER, start, LABELS, 5, 1, config)[:, :6], longer)
+    again = generate(model, ORDER, LABELS, config, given=start[:, -1:])
     assert not torch.equal(longer[:, 3:5], again[:, 1:])
 
 
@@ -240,8 +269,8 @@ def test_a_huge_temperature_takes_any_token_that_may_be_drawn(temperature: float
 def test_progress_counts_every_step() -> None:
     model = make()
     seen: list[tuple[int, int]] = []
-    generate(model, LABELS, on_step=lambda done, total: seen.append((done, total)))
-    assert seen == [(step + 1, model.order.steps) for step in range(model.order.steps)]
+    generate(model, ORDER, LABELS, on_step=lambda done, total: seen.append((done, total)))
+    assert seen == [(step + 1, ORDER.steps) for step in range(ORDER.steps)]
 
 
 @pytest.mark.parametrize(
@@ -268,32 +297,34 @@ def test_bad_settings_are_refused(changes: dict[str, object], message: str) -> N
 def test_bad_requests_are_refused() -> None:
     model = make()
     with pytest.raises(ValueError, match=r"labels must lie in 0..3 .* got \[5, -1\]"):
-        generate(model, torch.tensor([0, 5, -1]))
+        generate(model, ORDER, torch.tensor([0, 5, -1]))
     with pytest.raises(ValueError, match="2 sample indices for 3 labels"):
-        generate(model, LABELS, indices=[0, 1])
+        generate(model, ORDER, LABELS, indices=[0, 1])
     for labels in (torch.tensor([0.0]), torch.tensor([math.nan]), torch.tensor([True]), torch.tensor([[0]])):
         with pytest.raises(ValueError, match="labels must be a non-empty vector of int64"):
-            generate(model, labels)
+            generate(model, ORDER, labels)
     for index, message in ((-1, "sample index is -1"), (2**64, "sample index"), (0.5, "0.5; .* whole")):
         with pytest.raises(ValueError, match=message):
-            generate(model, LABELS[:1], indices=[index])  # type: ignore[list-item]
+            generate(model, ORDER, LABELS[:1], indices=[index])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="given tokens must be int64, got torch.float32"):
-        generate(model, LABELS, given=torch.zeros(3, 1, 4, 4))
+        generate(model, ORDER, LABELS, given=torch.zeros(3, 1, 4, 4))
     with pytest.raises(ValueError, match="training mode"):
-        generate(make().train(), LABELS)
+        generate(make().train(), ORDER, LABELS)
     with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
-        generate(model, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
+        generate(model, ORDER, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"given tokens must lie in 0..19, got 0..99"):
-        generate(model, LABELS, given=torch.arange(48).reshape(3, 1, 4, 4).clamp(max=99) // 47 * 99)
+        generate(model, ORDER, LABELS, given=torch.arange(48).reshape(3, 1, 4, 4).clamp(max=99) // 47 * 99)
     with pytest.raises(ValueError, match="overlap must lie in 1..2"):
-        extend(model, generate(model, LABELS), LABELS, frames=2, overlap=3)
+        extend(model, ORDER, generate(model, ORDER, LABELS), LABELS, frames=2, overlap=3)
+    with pytest.raises(ValueError, match=r"this model is for grid \(3, 4, 4\), the order for \(2, 4, 4\)"):
+        generate(model, regions((2, 4, 4), (1, 2, 2)), LABELS)
 
 
 def test_broken_logits_are_named() -> None:
     model = make()
     torch.nn.init.constant_(model.head.weight, math.nan)
     with pytest.raises(ValueError, match="NaN"):
-        generate(model, LABELS)
+        generate(model, ORDER, LABELS)
     with pytest.raises(ValueError, match="every token is masked out"):
         sample_tokens(torch.full((1, 4), -math.inf), torch.zeros(1), SamplingConfig())
     for temperature in (0.0, 1e-40, 0.5, 1.0):

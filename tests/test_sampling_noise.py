@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from decoding_cases import LABELS, make
+from decoding_cases import GRID, LABELS, ORDER, make
 
 from parvideo.engine import DecodeEngine
 from parvideo.order import OrderSpec
@@ -57,28 +57,30 @@ def test_every_number_has_a_key_of_its_own() -> None:
 
 def test_a_clip_depends_on_its_seed_and_index_alone() -> None:
     model = make()
-    together = generate(model, LABELS, GUMBEL, [4, 5, 6])
+    together = generate(model, ORDER, LABELS, GUMBEL, [4, 5, 6])
     for row in range(3):
-        assert torch.equal(generate(model, LABELS[row : row + 1], GUMBEL, [4 + row])[0], together[row])
-    assert not torch.equal(together, generate(model, LABELS, SamplingConfig(), [4, 5, 6]))
+        alone = generate(model, ORDER, LABELS[row : row + 1], GUMBEL, [4 + row])
+        assert torch.equal(alone[0], together[row])
+    assert not torch.equal(together, generate(model, ORDER, LABELS, SamplingConfig(), [4, 5, 6]))
 
 
 def test_a_places_noise_is_the_same_in_every_order() -> None:
     """With logits that hang on nothing before them, orders give the same clip."""
     clips = []
     for spec in (OrderSpec(), OrderSpec((1, 2, 2)), OrderSpec(grouping="dyadic", most=8)):
-        model = make(spec)
+        order = spec.build(GRID)
+        model = make(order)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.fill_(0.1)
-        clips.append(generate(model, LABELS, GUMBEL))
+        clips.append(generate(model, order, LABELS, GUMBEL))
     assert torch.equal(clips[0], clips[1])
     assert torch.equal(clips[0], clips[2])
 
 
 def test_engines_refuse_what_they_do_not_draw_by() -> None:
     with pytest.raises(ValueError, match="engines draw by uniform numbers alone, noise is 'gumbel'"):
-        DecodeEngine(make()).generate(LABELS, GUMBEL)
+        DecodeEngine(make()).generate(ORDER, LABELS, GUMBEL)
     with pytest.raises(ValueError, match="noise must be one of uniform, gumbel; got 'normal'"):
         SamplingConfig(noise="normal")  # type: ignore[arg-type]
 

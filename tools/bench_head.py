@@ -8,7 +8,7 @@ import torch
 from jsonargparse import auto_cli
 
 from parvideo.bench_tokenizer import peak_memory, start_peak
-from parvideo.order import regions
+from parvideo.order import GenerationOrder, regions
 from parvideo.sampling import SamplingConfig, sample_tokens
 from parvideo.transformer import VideoTransformer, next_token_loss, transformer_size
 
@@ -61,24 +61,31 @@ def _measure(
     torch.manual_seed(0)
     shape, order = transformer_size(size), regions(GRID, REGIONS)
     model = VideoTransformer(
-        order, CODEBOOK, 101, shape.dim, shape.num_layers, shape.num_heads, factors=factors
+        GRID,
+        CODEBOOK,
+        101,
+        shape.dim,
+        shape.num_layers,
+        shape.num_heads,
+        factors=factors,
+        num_transitions=order.num_transitions,
     ).eval()
-    decode, draw = _decode(model, batch, 5 * repeats)
+    decode, draw = _decode(model, order, batch, 5 * repeats)
     tokens, labels = torch.randint(CODEBOOK, (batch, order.num_tokens)), torch.arange(batch)
     model.train()
     held, best = start_peak(), float("inf")
     for _ in range(repeats):
         model.zero_grad()
         start = time.process_time()
-        next_token_loss(model(tokens, labels), tokens, model.factors).mean().backward()
+        next_token_loss(model(tokens, labels, model.layout(order)), tokens, model.factors).mean().backward()
         best = min(best, time.process_time() - start)
     return model.head.out_features, model.head.weight.numel(), best, peak_memory() - held, decode, draw
 
 
 @torch.inference_mode()
-def _decode(model: VideoTransformer, batch: int, repeats: int) -> tuple[float, float]:
+def _decode(model: VideoTransformer, order: GenerationOrder, batch: int, repeats: int) -> tuple[float, float]:
     """Seconds of the last step, with guidance, and of the drawing in it."""
-    order, slots = model.order, model.order.step_slots[-1]
+    layout, slots = model.layout(order), order.step_slots[-1]
     tokens = torch.randint(CODEBOOK, (2 * batch, order.num_tokens))
     labels = torch.tensor([0, model.num_classes]).repeat_interleave(batch)
     cache = model.make_cache(2 * batch)
@@ -86,7 +93,7 @@ def _decode(model: VideoTransformer, batch: int, repeats: int) -> tuple[float, f
     whole = drawing = float("inf")
     for _ in range(repeats):
         start = time.process_time()
-        conditional, unconditional = model(tokens, labels, slots, cache).chunk(2)
+        conditional, unconditional = model(tokens, labels, layout, slots, cache).chunk(2)
         logits = unconditional + (conditional - unconditional) * 2.0
         middle = time.process_time()
         sample_tokens(logits, uniforms, SamplingConfig(top_k=100), model.factors)

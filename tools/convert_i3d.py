@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from parvideo.files import atomic_path, sha256_file
+from parvideo.files import atomic_path, error_line, sha256_file
 from parvideo.metrics.i3d import InceptionI3d, load_i3d_state
 from parvideo.metrics.weights import read_state, weights_kind
 
@@ -92,5 +92,5 @@ if __name__ == "__main__":
         sys.exit("usage: python tools/convert_i3d.py SOURCE TARGET.safetensors")
     try:
         main(Path(sys.argv[1]), Path(sys.argv[2]))
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error_line(error)}")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from jsonargparse import auto_cli
 
+from parvideo.files import error_line
+
 
 def main(
     transformer: str,
@@ -39,17 +41,18 @@ def main(
     from parvideo.tokenizer.llamagen import load_llamagen_tokenizer
     from parvideo.transformer.weights import load_published_transformer
 
-    model = load_published_transformer(Path(transformer), grid, heads)
+    model, spec = load_published_transformer(Path(transformer), grid, heads)
+    order = spec.build(model.grid)
     names = class_names(model.num_classes, None if classes is None else Path(classes))
     # The pipeline refuses parts that do not belong together, here before anything is written.
-    pipeline = VideoPipeline(load_llamagen_tokenizer(Path(tokenizer)), model, names)
+    pipeline = VideoPipeline(load_llamagen_tokenizer(Path(tokenizer)), model, names, orders=[order])
     folder = Path(out)
     save_tokenizer(folder / TOKENIZER, pipeline.tokenizer)
-    save_generator(folder, model, names, folder / TOKENIZER)
+    save_generator(folder, model, names, folder / TOKENIZER, [order])
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     print(
         f"written to {folder}: {millions:.1f}M parameters, {model.num_classes} classes, "
-        f"grid {model.order.grid}, {model.order.steps} steps an image"
+        f"grid {model.grid}, {order.steps} steps an image"
     )
 
 
@@ -72,5 +75,5 @@ def class_names(count: int, path: Path | None) -> list[str]:
 if __name__ == "__main__":
     try:
         auto_cli(main, as_positional=False)
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"convert_weights: {error}")
+    except (ValueError, OSError) as error:
+        sys.exit(f"convert_weights: {error_line(error)}")

@@ -204,10 +204,11 @@ def time_rows(plan: StudyPlan, out: Path) -> list[dict[str, Any]]:
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in pipelines}
     for _ in tqdm(range(1 + plan.timed_rounds), desc="timing", unit="round"):
         for name, (pipeline, spec) in pipelines.items():
-            pipeline.choose_regions(spec.regions)
             labels = torch.arange(plan.timed_clips) % len(pipeline.class_names)
             started = clock()
-            tokens = pipeline.generate_tokens(labels, 0, config, plan.timed_clips)
+            tokens = pipeline.generate_tokens(
+                labels, 0, config, plan.timed_clips, order=pipeline.find_order(spec.name)
+            )
             generated = clock()
             pipeline.decode(tokens, plan.timed_clips)
             taken[name].append((generated - started, clock() - generated))

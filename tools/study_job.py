@@ -18,6 +18,7 @@ from parvideo.datasets.writing import write_contact_sheet
 from parvideo.files import atomic_path, read_json, sha256_json, write_json
 from parvideo.metrics import SmallI3DExtractor
 from parvideo.metrics.frechet import frechet_distance
+from parvideo.order import GenerationOrder
 from parvideo.pipeline import VideoPipeline
 from parvideo.sampling import SamplingConfig
 from parvideo.training.logs import read_metrics
@@ -102,23 +103,25 @@ def measure(plan: StudyPlan, out: Path, arm: Arm, seed: int) -> list[Measured]:
     pipeline = VideoPipeline.from_pretrained(run)
     measured = []
     for place, (row, spec) in enumerate(arm.rows.items()):
-        loss = "val/loss" if place == 0 else f"val/loss_{'x'.join(map(str, spec.regions))}"
-        pipeline.choose_regions(spec.regions)
+        loss = "val/loss" if place == 0 else f"val/loss_{spec.name}"
+        order = pipeline.find_order(spec.name)
         for scale in plan.guidance:
-            clips, labels = generate(plan, pipeline, scale, seed)
+            clips, labels = generate(plan, pipeline, order, scale, seed)
             if seed == plan.seeds[0]:
                 _picture(out / "pictures" / f"{row.replace(' ', '-')}-guidance{scale:g}.webp", plan, clips)
             figures = judge(plan, out, clips, labels)
-            steps = pipeline.transformer.order.steps
+            steps = order.steps
             measured.append(Measured(row, seed, scale, steps, losses[loss][-1][1], **figures))
     return measured
 
 
-def generate(plan: StudyPlan, pipeline: VideoPipeline, scale: float, seed: int) -> tuple[Tensor, Tensor]:
+def generate(
+    plan: StudyPlan, pipeline: VideoPipeline, order: GenerationOrder, scale: float, seed: int
+) -> tuple[Tensor, Tensor]:
     """Clips uint8 ``[B, T, H, W, 3]``, the classes in turn, and the classes asked for ``[B]``."""
     labels = torch.arange(plan.clips) % len(pipeline.class_names)
     config = SamplingConfig(guidance_scale=scale, top_k=plan.top_k)
-    tokens = pipeline.generate_tokens(labels, seed, config, plan.batch_size)
+    tokens = pipeline.generate_tokens(labels, seed, config, plan.batch_size, order=order)
     return pipeline.decode(tokens, plan.batch_size), labels
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from parvideo.commands.demo_stages import GENERATORS, Demo, load_samples
 from parvideo.page import ClassClips, ClipColumn, Command, Generator, PageData, Result, write_page
 from parvideo.page_chart import Chart, Curve
-from parvideo.pretrained import load_class_names, load_transformer
+from parvideo.pretrained import load_class_names, load_orders
 from parvideo.training.logs import read_metrics
 
 SHOWN_CLASSES, SHOWN_CLIPS = 8, 2
@@ -189,7 +189,7 @@ def _clips(demo: Demo, classes: list[str]) -> list[ClassClips]:
 
 
 def _group(demo: Demo, name: str) -> Any:
-    order = load_transformer(demo.out / name).order
+    order = load_orders(demo.out / name)[0]
     return order.unflatten(order.group[None])[0].numpy()
 
 

@@ -339,7 +339,7 @@ def time_generators(demo: Demo) -> dict[str, dict[str, float]]:
             taken[name].append((made - started, time.perf_counter() - started))
     return {
         name: {
-            "steps": pipelines[name].transformer.order.steps,
+            "steps": pipelines[name].orders[0].steps,
             "clips": count,
             "transformer_seconds": float(np.median([tokens for tokens, _ in seconds[1:]])),
             "seconds": float(np.median([whole for _, whole in seconds[1:]])),

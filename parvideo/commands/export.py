@@ -29,7 +29,14 @@ def export(
     """
     import torch
 
-    from parvideo.pretrained import CONFIG, load_tokenizer, load_transformer, save_generator, save_tokenizer
+    from parvideo.pretrained import (
+        CONFIG,
+        load_tokenizer,
+        load_transformer,
+        read_transformer_config,
+        save_generator,
+        save_tokenizer,
+    )
     from parvideo.tokenizer import TOKENIZERS
     from parvideo.training.checkpoints import find_checkpoint, read_model
     from parvideo.transformer import VideoTransformer
@@ -46,9 +53,11 @@ def export(
     state = model.own if model.average is None or chosen == "raw" else model.average
     description = model.description
     extra = {**description["extra"], "weights": chosen}
+    said = description.get("orders") or extra.pop("orders", [])  # there in checkpoints of format 1
     with torch.device("meta"):  # shapes alone: the weights come from the checkpoint
         if description["kind"] == "generator":
-            transformer = VideoTransformer.from_config(description["config"])
+            config, orders = read_transformer_config(description["config"], said)
+            transformer = VideoTransformer.from_config(config)
         else:
             tokenizer = TOKENIZERS[description["class"]](**description["config"])
     if description["kind"] == "generator":
@@ -57,6 +66,7 @@ def export(
             transformer,
             description["class_names"],
             _tokenizer(run, path, description),
+            orders,
             state,
             extra,
         )

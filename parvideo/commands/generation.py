@@ -7,6 +7,7 @@ from parvideo.commands.numbers import parse_interval, parse_triple
 from parvideo.seeds import whole_number
 
 if TYPE_CHECKING:
+    from parvideo.order import GenerationOrder
     from parvideo.pipeline import VideoPipeline
     from parvideo.sampling import SamplingConfig
 
@@ -25,6 +26,7 @@ class GenerationOptions:
         guidance_interval: from,to; the part of the steps, as fractions, that is guided.
         regions: t,h,w of the order to generate in, one of those that the model was trained for; its main
             one if not given.
+        order: its name, in place of its regions, such as 1x4x4 or dyadic-64.
         latent_frames: length of the clips in latent frames; as the model was trained, if not given. Beyond
             that its window slides.
         overlap: latent frames that each further window takes over.
@@ -46,6 +48,7 @@ class GenerationOptions:
     guidance_schedule: Literal["constant", "linear", "cosine"] = "constant"
     guidance_interval: str = "0,1"
     regions: str | None = None
+    order: str | None = None
     latent_frames: int | None = None
     overlap: int = 1
     unconditional: bool = False
@@ -92,8 +95,8 @@ class GenerationOptions:
             self.noise,
         )
 
-    def prepare(self, pipeline: "VideoPipeline", given: int = 0) -> None:
-        """Set a pipeline to the order and window asked for, and see that it can make clips of this length.
+    def prepare(self, pipeline: "VideoPipeline", given: int = 0) -> "GenerationOrder":
+        """Set a pipeline to the window asked for, and see that it can make clips of this length.
 
         Args:
             pipeline: that is to generate.
@@ -102,10 +105,9 @@ class GenerationOptions:
         Raises:
             ValueError: if it cannot.
         """
-        if self.cut is not None:
-            pipeline.choose_regions(self.cut)
         pipeline.window = self.window
         pipeline.check_length(self.latent_frames, self.overlap, given)
+        return pipeline.find_order(self.order, self.cut)
 
 
 PLAIN = GenerationOptions()

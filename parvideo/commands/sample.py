@@ -81,7 +81,6 @@ def sample(
     if generation.unconditional and (class_ or class_index):
         raise ValueError("unconditional clips have no class; leave out either --unconditional or --class")
     config = generation.config()
-    chosen = generation.cut
     fabric = launch(accelerator, devices)
     pipeline = VideoPipeline.from_pretrained(model, fabric.device)
     subjects = choose_subjects(pipeline.class_names, class_, class_index, generation.unconditional)
@@ -90,7 +89,7 @@ def sample(
         beginnings = read_beginnings(pipeline, model, first_frames, given_frames)
         asked = subjects if class_ or class_index or generation.unconditional else []
         subjects = _one_each(asked, beginnings)
-    generation.prepare(pipeline, beginnings.latent_frames if beginnings else 0)
+    order = generation.prepare(pipeline, beginnings.latent_frames if beginnings else 0)
     if fps is None:
         fps = 8.0 if pipeline.fps is None else pipeline.fps
     clips = Clips(
@@ -102,8 +101,9 @@ def sample(
         generation.overlap,
         beginnings,
         fps,
+        order,
     )
-    together = choose_batch_size(pipeline, config, devices) if batch_size is None else batch_size
+    together = choose_batch_size(pipeline, order, config, devices) if batch_size is None else batch_size
     folder = find_folder(model)
     claim(
         out,
@@ -115,7 +115,8 @@ def sample(
             "num": num,
             "clips_per_file": clips_per_file,
             "sampling": config.to_dict(),
-            "regions": chosen,
+            "regions": generation.cut,
+            **({} if generation.order is None else {"order": generation.order}),
             "first_frames": beginnings and beginnings.description(),
             "latent_frames": generation.latent_frames,
             "overlap": generation.overlap if generation.latent_frames is not None else None,

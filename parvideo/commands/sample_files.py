@@ -19,6 +19,7 @@ from parvideo.commands.first_frames import FirstFrames
 from parvideo.datasets import write_contact_sheet, write_mp4
 from parvideo.engine_memory import available_memory, batch_size_for, decode_bytes
 from parvideo.files import atomic_path
+from parvideo.order import GenerationOrder
 from parvideo.pipeline import VideoPipeline
 from parvideo.sampling import SamplingConfig
 from parvideo.training.devices import hide_bar, own_share
@@ -46,6 +47,7 @@ class Clips:
         overlap: latent frames that each window beyond the trained length takes over.
         beginnings: of each subject, what its clips go on from.
         fps: frames a second of the videos written.
+        order: to generate in.
     """
 
     labels: Sequence[int]
@@ -56,6 +58,7 @@ class Clips:
     overlap: int
     beginnings: FirstFrames | None
     fps: float
+    order: GenerationOrder
 
     def __len__(self) -> int:
         return len(self.labels) * self.num
@@ -80,6 +83,7 @@ class Clips:
             self.config,
             indices,
             progress,
+            self.order,
         )
 
     def shown(self, most: int) -> list[int]:
@@ -96,13 +100,16 @@ class Clips:
         return out / f"{index:05d}-{short}.mp4"
 
 
-def choose_batch_size(pipeline: VideoPipeline, config: SamplingConfig, processes: int = 1) -> int:
+def choose_batch_size(
+    pipeline: VideoPipeline, order: GenerationOrder, config: SamplingConfig, processes: int = 1
+) -> int:
     """How many clips to generate together: what half of the free memory holds, a power of two.
 
     The other half is for decoding to pixels, which is bounded by itself, and for everybody else.
 
     Args:
         pipeline: on the device where it is to run.
+        order: to generate in.
         config: whether there is guidance.
         processes: that share the memory.
 
@@ -113,14 +120,14 @@ def choose_batch_size(pipeline: VideoPipeline, config: SamplingConfig, processes
     device = transformer.head.weight.device
     engine = device.type == "cpu"
     memory = available_memory(device) // 2 // (processes if engine else 1)
-    guided = config.guided(transformer.order.steps)
-    least = decode_bytes(transformer, 1, guided, engine=engine)
+    guided = config.guided(order.steps)
+    least = decode_bytes(transformer, order, 1, guided, engine=engine)
     if least > memory:
         raise ValueError(
             f"generating one clip takes {least / 2**30:.1f} GiB, and half of the free memory is "
             f"{memory / 2**30:.1f} GiB; free some, or try --batch-size 1"
         )
-    fits = batch_size_for(transformer, memory, guided, engine=engine)
+    fits = batch_size_for(transformer, order, memory, guided, engine=engine)
     most = MOST_AT_ONCE["cpu" if engine else "cuda"]
     return 1 << (min(fits, most).bit_length() - 1)
 

@@ -114,6 +114,7 @@ class ScoringRequest:
             options.latent_frames,
             options.overlap,
             self._models,
+            options.prepare(pipeline),
         )
 
     @cached_property
@@ -121,9 +122,7 @@ class ScoringRequest:
         from parvideo.pipeline import VideoPipeline
 
         assert self.model is not None
-        pipeline = VideoPipeline.from_pretrained(self.model, self.device)
-        self.generation.prepare(pipeline)
-        return pipeline
+        return VideoPipeline.from_pretrained(self.model, self.device)
 
     @cached_property
     def _models(self) -> dict[str, str]:

@@ -190,7 +190,13 @@ class ModelExport(lightning.Callback):
         if isinstance(module, GeneratorModule):
             spec = module.spec
             save_generator(
-                self.folder, module.transformer, spec.class_names, spec.tokenizer, state, module.extra
+                self.folder,
+                module.transformer,
+                spec.class_names,
+                spec.tokenizer,
+                module.orders,
+                state,
+                spec.clip_form,
             )
         elif isinstance(module, TokenizerModule):
             data = trainer.datamodule  # type: ignore[attr-defined]
@@ -224,7 +230,7 @@ class Throughput(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock."""
         if self.peak_flops is not None and isinstance(pl_module, GeneratorModule):
-            self._flops = TransformerPlan.of(pl_module.transformer.config).training_flops
+            self._flops = TransformerPlan.of(pl_module.transformer.config, pl_module.orders[0]).training_flops
         self._since = (trainer.global_step, self.clock())
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

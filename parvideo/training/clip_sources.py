@@ -26,6 +26,7 @@ from parvideo.metrics.features import FeatureSet
 from parvideo.metrics.fvd import id_keys
 from parvideo.metrics.protocols import Protocol
 from parvideo.metrics.resize import resize_source
+from parvideo.order import GenerationOrder
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained import TOKENIZER, find_folder, fingerprint
 from parvideo.sampling import SamplingConfig
@@ -272,6 +273,7 @@ class GeneratedClips(ClipSource):
         latent_frames: length of the clips; as trained if not given.
         overlap: latent frames that each window beyond the trained length takes over.
         models: what `identify` says of the folder, if it is known.
+        order: to generate in; the model's main one if not given.
     """
 
     def __init__(
@@ -283,14 +285,16 @@ class GeneratedClips(ClipSource):
         latent_frames: int | None = None,
         overlap: int = 1,
         models: dict[str, str] | None = None,
+        order: GenerationOrder | None = None,
     ) -> None:
+        self.order = pipeline.orders[0] if order is None else order
         self.latent_frames, self.overlap = latent_frames, overlap
         self.pipeline, self.labels, self.config = pipeline, list(labels), config
         self.ids = list(range(len(self.labels)))
         made: dict[str, typing.Any] = {**(models or identify(folder)), "sampling": config.to_dict()}
         # Only what was asked for, so that evaluations that earlier parvideos began go on.
-        if pipeline.regions is not None:
-            made["regions"] = list(pipeline.regions)
+        if self.order is not pipeline.orders[0]:
+            made["order"] = self.order.name
         if latent_frames is not None:
             made |= {"latent_frames": latent_frames, "overlap": overlap}
         self.description = {"model": str(folder), **made}
@@ -305,7 +309,14 @@ class GeneratedClips(ClipSource):
             chosen = list(ids[start : start + batch_size])
             labels = torch.tensor([self.labels[index] for index in chosen], dtype=torch.int64)
             tokens = self.pipeline.extend_tokens(
-                labels, None, self.latent_frames, self.overlap, self.config.seed, self.config, chosen
+                labels,
+                None,
+                self.latent_frames,
+                self.overlap,
+                self.config.seed,
+                self.config,
+                chosen,
+                order=self.order,
             )
             keys = torch.tensor(chosen, dtype=torch.int64)
             labels[labels == len(self.pipeline.class_names)] = -1  # made without a class

@@ -9,6 +9,7 @@ import torch
 from torch import Size
 
 from parvideo.files import sha256_json
+from parvideo.pretrained import order_data, read_transformer_config
 from parvideo.training.data import ClipDataModule, TokenDataModule
 from parvideo.training.generator_module import GeneratorModule
 from parvideo.training.tokenizer_module import TokenizerModule
@@ -32,7 +33,8 @@ def describe(module: lightning.LightningModule, data: Any) -> dict[str, Any]:
             "class_names": spec.class_names,
             "tokenizer": str(spec.tokenizer.absolute()),
             "tokenizer_fingerprint": data.train_tokens.plan.tokenizer,
-            "extra": module.extra_for(spec),
+            "orders": [order_data(order.build(spec.grid)) for order in module.order_specs],
+            "extra": spec.clip_form,
         }
     if isinstance(module, TokenizerModule):
         return {
@@ -85,6 +87,9 @@ def model_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iter
     ):
         fingerprints = (str(each["tokenizer_fingerprint"])[:12] for each in (there, here))
         yield _two("the tokens' tokenizer is", *fingerprints)
+    orders = [_order_names(each) if each["kind"] == "generator" else [] for each in (there, here)]
+    if orders[0] != orders[1]:
+        yield _two("the order is", *(", ".join(names) for names in orders))
     for part in ("extra", "config"):
         one, two = _plain(there[part]), _plain(here[part])
         for name in one.keys() & two.keys() - FREE:
@@ -111,6 +116,12 @@ def _transformer(module: GeneratorModule, data: TokenDataModule) -> Any:
     spec = data.spec
     with torch.device("meta"):  # configuration and shapes alone
         return module.make_transformer(spec.grid, spec.codebook_size, len(spec.class_names))
+
+
+def _order_names(description: Mapping[str, Any]) -> list[str]:
+    """The orders that a description names, whichever parvideo wrote it."""
+    said = description.get("orders") or description["extra"].get("orders", [])
+    return [order.name for order in read_transformer_config(description["config"], said)[1]]
 
 
 def _two(what: str, there: str, here: str) -> str:

@@ -1,6 +1,5 @@
 """The Lightning module that trains a generator: a transformer on the tokens of labelled clips."""
 
-import dataclasses
 import random
 from collections.abc import Sequence
 from typing import Any, TypedDict
@@ -53,7 +52,7 @@ class GeneratorModule(lightning.LightningModule):
         max_steps: length of the schedule; the trainer's own if null.
         more_orders: further orders to train the same weights on; each batch is trained in one order of them
             all, drawn from the batch's number. The model then generates in any of them
-            (`VideoPipeline.choose_regions`).
+            (`VideoPipeline.generate`, ``order``).
         target_positions: tell the transformer which token each slot predicts (see `VideoTransformer`); with
             ``more_orders`` it is told in any case. The paper does not.
         query_positions: ``target`` turns a slot's query by the place of the token it predicts, ``source`` by
@@ -149,51 +148,33 @@ class GeneratorModule(lightning.LightningModule):
     def make_transformer(
         self, grid: Grid, codebook_size: int, num_classes: int, **changes: Any
     ) -> VideoTransformer:
-        """A new transformer by this module's settings and ``changes`` to them, in the main order."""
+        """A new transformer by this module's settings and ``changes`` to them."""
         orders = [spec.build(grid) for spec in self.order_specs]
         transitions = max(order.num_transitions for order in orders)
         settings = {**self.transformer_settings, "num_transitions": transitions, **changes}
-        return VideoTransformer(orders[0], codebook_size, num_classes, **settings)
-
-    @property
-    def extra(self) -> dict[str, Any]:
-        """What a model folder says of the model beside its configuration."""
-        return self.extra_for(self.spec)
-
-    def extra_for(self, spec: TokenSpec) -> dict[str, Any]:
-        """The same of a model that is to be trained on tokens of this form."""
-        return {**spec.clip_form, "orders": [dataclasses.asdict(order) for order in self.order_specs]}
-
-    def on_fit_start(self) -> None:
-        """Take the order's tables anew: `bf16-true` has rounded the positions along with the weights."""
-        self.transformer.set_order(self.orders[0])
+        return VideoTransformer(grid, codebook_size, num_classes, **settings)
 
     def training_step(self, batch: TokenBatch, batch_index: int) -> Tensor:
         """Cross entropy of all slots, with some labels hidden."""
-        if len(self.orders) > 1:
-            self.transformer.set_order(self._drawn_order())
         labels = batch["label"]
         hidden = torch.rand(labels.shape, device=labels.device) < self.label_dropout
         labels = torch.where(hidden, self.transformer.num_classes, labels)
-        loss = self.losses(batch["tokens"], labels).mean()
+        loss = self.losses(batch["tokens"], labels, self._drawn_order()).mean()
         self.log("train/loss", loss, prog_bar=True, batch_size=len(labels), sync_dist=True)
         return loss
 
     def validation_step(self, batch: TokenBatch, batch_index: int) -> None:
         """Collect the loss of each step of the order."""
-        losses = self.losses(batch["tokens"], batch["label"])  # [B, N]
+        losses = self.losses(batch["tokens"], batch["label"], self.orders[0])  # [B, N]
         self.step_losses += torch.stack(
             [losses[:, slots.start : slots.stop].mean(1).sum() for slots in self.orders[0].step_slots]
         )
         self.validated += len(losses)
         for place, order in enumerate(self.orders[1:]):
-            self.transformer.set_order(order)
-            self.further_losses[place] += self.losses(batch["tokens"], batch["label"]).mean(1).sum()
-        self.transformer.set_order(self.orders[0])
+            self.further_losses[place] += self.losses(batch["tokens"], batch["label"], order).mean(1).sum()
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count, in the main order."""
-        self.transformer.set_order(self.orders[0])
+        """Begin to count."""
         self._begin_to_count()
 
     def on_validation_epoch_end(self) -> None:
@@ -217,13 +198,16 @@ class GeneratorModule(lightning.LightningModule):
         self.further_losses = self.step_losses.new_zeros(len(self.orders) - 1)
         self.validated = self.step_losses.new_zeros(())
 
-    def losses(self, tokens: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropy ``[B, N]`` in the order, of tokens ``[B, t, h, w]`` given labels ``[B]``."""
-        ordered = self.transformer.order.flatten(tokens)
-        return next_token_loss(self.transformer(ordered, labels), ordered, self.transformer.factors)
+    def losses(self, tokens: Tensor, labels: Tensor, order: GenerationOrder) -> Tensor:
+        """Cross entropy ``[B, N]`` in an order, of tokens ``[B, t, h, w]`` given labels ``[B]``."""
+        ordered = order.flatten(tokens)
+        logits = self.transformer(ordered, labels, self.transformer.layout(order))
+        return next_token_loss(logits, ordered, self.transformer.factors)
 
     def _drawn_order(self) -> GenerationOrder:
         """The order of this batch: drawn from its number, so the same on all devices and after a resume."""
+        if len(self.orders) == 1:
+            return self.orders[0]
         number = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
         return random.Random(number).choice(self.orders)
 

@@ -42,7 +42,7 @@ class StepLosses(lightning.Callback):
         ):
             writer = csv.writer(file)
             writer.writerow(["step", "tokens", "loss"])
-            slots = module.transformer.order.step_slots
+            slots = module.orders[0].step_slots
             writer.writerows((step, len(slots[step]), loss) for step, loss in enumerate(losses))
         parts = module.step_losses.float().cpu().tensor_split(min(_PARTS, len(losses)))
         first = 0
@@ -101,7 +101,10 @@ class SampleClips(lightning.Callback):
         spec = module.spec
         training = module.transformer.training
         pipeline = VideoPipeline(
-            load_tokenizer(spec.tokenizer, module.device), module.transformer, spec.class_names
+            load_tokenizer(spec.tokenizer, module.device),
+            module.transformer,
+            spec.class_names,
+            orders=module.orders,
         )
         chosen = spec.class_names[: self.count]
         clips = pipeline.generate(chosen, seed=self.config.seed, config=self.config)

@@ -50,9 +50,8 @@ class TransformerPlan:
     dropout: bool
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> "TransformerPlan":
-        """The plan of the transformer with this `VideoTransformer.config`."""
-        order = GenerationOrder.from_dict(config["order"])
+    def of(cls, config: Mapping[str, Any], order: GenerationOrder) -> "TransformerPlan":
+        """The plan of the transformer with this `VideoTransformer.config`, in an order."""
         head_dim = config["dim"] // config["num_heads"]
         places = sum(order.grid) if config["target_positions"] else 0
         return cls(

@@ -103,7 +103,7 @@ def _generator_report(
     def build(factors: Any) -> TransformerPlan:
         with torch.device("meta"):
             network = module.make_transformer(grid, codes, classes, factors=factors)
-        return TransformerPlan.of(network.config)
+        return TransformerPlan.of(network.config, module.order_specs[0].build(grid))
 
     own = module.transformer_settings["factors"]
     plan = build(own)

@@ -8,13 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from parvideo.order import GenerationOrder
+from parvideo.order import GenerationOrder, Grid
 from parvideo.transformer.attention import AttentionMask
 from parvideo.transformer.blocks import TransformerBlock
 from parvideo.transformer.cache import KVCache
 from parvideo.transformer.factors import check_factors
+from parvideo.transformer.layout import SlotLayout
 from parvideo.transformer.norm import RMSNorm
-from parvideo.transformer.rotary import QueryPositions, SpecialPositions, rotary_tables
+from parvideo.transformer.rotary import (
+    QueryPositions,
+    SpecialPositions,
+    axis_dims,
+    check_positions,
+    rotary_tables,
+)
 
 
 class VideoTransformer(nn.Module):
@@ -23,8 +30,10 @@ class VideoTransformer(nn.Module):
     Training and decoding call the same `forward`. Matrices start normal(0, 0.02), the two that write to the
     residual stream divided by sqrt(2 · layers); norms start at one.
 
+    The transformer holds no order. `layout` turns one into tensors, and every `forward` is given those.
+
     Args:
-        order: which tokens are generated when; owns mask, positions and what each slot is fed.
+        grid: the latent grid (t, h, w), which all orders that it is given must have.
         codebook_size: number of different tokens, V.
         num_classes: number of classes; label ``num_classes`` is the null class that guidance contrasts with.
         dim: width of the residual stream.
@@ -42,24 +51,21 @@ class VideoTransformer(nn.Module):
         gradient_checkpointing: recompute each block in the backward pass instead of storing it.
         factors: predict a token as digits below these factors, whose product is ``codebook_size`` (see
             `parvideo.transformer.factors`): the head then has their sum of outputs, not their product.
-        num_transitions: transition tokens to hold; those of ``order`` if not given. More of them, with
-            ``target_positions``, let one model serve several orders (`set_order`).
+        num_transitions: transition tokens to hold: the most that an order it is given needs
+            (`GenerationOrder.num_transitions`). With ``target_positions`` one model can serve several orders.
         target_positions: add to what a slot is fed an embedding of the place it predicts, which a model of
             several orders cannot know otherwise.
         query_positions: turn a slot's query by the place of the token it is fed (``source``, as published
             weights expect) or of the token it predicts (``target``), see `rotary_tables`.
 
     Raises:
-        ValueError: if a size is not positive, heads do not divide the width, or positions are unknown.
+        ValueError: if a size is not positive, heads do not divide the width or are too narrow for rotary
+            positions, or positions are unknown.
     """
-
-    rotary: Tensor
-    source: Tensor
-    target: Tensor
 
     def __init__(
         self,
-        order: GenerationOrder,
+        grid: Grid,
         codebook_size: int,
         num_classes: int,
         dim: int,
@@ -75,13 +81,12 @@ class VideoTransformer(nn.Module):
         norm_eps: float = 1e-5,
         gradient_checkpointing: bool = False,
         factors: Sequence[int] | None = None,
-        num_transitions: int | None = None,
+        num_transitions: int = 0,
         target_positions: bool = False,
         query_positions: QueryPositions = "source",
     ) -> None:
         super().__init__()
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
-        num_transitions = order.num_transitions if num_transitions is None else num_transitions
         ffn_hidden = 256 * math.ceil(int(8 * dim / 3) / 256) if ffn_hidden is None else ffn_hidden
         for name, value in [
             ("codebook_size", codebook_size),
@@ -94,18 +99,26 @@ class VideoTransformer(nn.Module):
         ]:
             if value < 1:
                 raise ValueError(f"{name} must be positive, got {value}")
+        if len(grid) != 3 or min(grid) < 1:
+            raise ValueError(f"grid must be three positive sizes (t, h, w), got {grid}")
+        if num_transitions < 0:
+            raise ValueError(f"num_transitions must be 0 or more, got {num_transitions}")
         if dim % num_heads:
             raise ValueError(f"num_heads must divide dim: got dim={dim}, num_heads={num_heads}")
         if num_heads % num_kv_heads:
             raise ValueError(
                 f"num_kv_heads must divide num_heads: got num_heads={num_heads}, num_kv_heads={num_kv_heads}"
             )
+        axis_dims(dim // num_heads, grid)
+        check_positions(special_positions, query_positions)
         self.factors = None if factors is None else check_factors(factors, codebook_size)
+        t, h, w = grid
+        self.grid: Grid = (t, h, w)
         self.codebook_size = codebook_size
         self.num_classes = num_classes
         self.gradient_checkpointing = gradient_checkpointing
         self.config: dict[str, Any] = {
-            "order": order.to_dict(),
+            "grid": list(grid),
             "codebook_size": codebook_size,
             "num_classes": num_classes,
             "dim": dim,
@@ -129,7 +142,7 @@ class VideoTransformer(nn.Module):
         self.class_embedding = nn.Embedding(num_classes + 1, dim)
         self.transition_embedding = nn.Embedding(num_transitions, dim)
         self.target_embedding = nn.ModuleList(
-            nn.Embedding(size, dim) for size in (order.grid if target_positions else ())
+            nn.Embedding(size, dim) for size in (grid if target_positions else ())
         )
         self.embedding_dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
@@ -140,53 +153,48 @@ class VideoTransformer(nn.Module):
         )
         self.norm = RMSNorm(dim, eps=norm_eps)
         self.head = nn.Linear(dim, sum(self.factors) if self.factors else codebook_size, bias=False)
-        self.register_buffer("rotary", torch.empty(0), persistent=False)
-        self.register_buffer("source", torch.empty(0), persistent=False)
-        self.register_buffer("target", torch.empty(0), persistent=False)
-        self._rotaries: dict[GenerationOrder, Tensor] = {}
-        self._masks: dict[GenerationOrder, dict[tuple[range, torch.device], AttentionMask]] = {}
-        self.order = order
-        self.set_order(order)
+        self._layouts: dict[int, SlotLayout] = {}
         self._initialise()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild a model, freshly initialised, from another's `config`."""
-        return cls(**{**config, "order": GenerationOrder.from_dict(config["order"])})
+        return cls(**config)
 
     @property
     def num_layers(self) -> int:
         """Number of blocks."""
         return len(self.blocks)
 
-    def set_order(self, order: GenerationOrder) -> None:
-        """Generate in another order from now on, with the same weights.
+    def layout(self, order: GenerationOrder) -> SlotLayout:
+        """The slots of an order, for `forward`; made once for each order and device, and then kept.
 
-        It makes sense for orders that the model was trained on (`target_positions`).
+        A model generates well in the orders that it was trained in.
 
         Raises:
             ValueError: if the order has another grid or more transition tokens than this model holds.
         """
-        if order.grid != self.order.grid:
-            raise ValueError(f"this model is for grid {self.order.grid}, the order for {order.grid}")
+        device = self.head.weight.device
+        kept = self._layouts.get(id(order))
+        if kept is not None and kept.order is order and kept.device == device:
+            return kept
+        if order.grid != self.grid:
+            raise ValueError(f"this model is for grid {self.grid}, the order for {order.grid}")
         if order.num_transitions > self.transition_embedding.num_embeddings:
             raise ValueError(
                 f"the order needs {order.num_transitions} transition tokens, "
-                f"this model has {self.transition_embedding.num_embeddings}"
+                f"this model has {self.transition_embedding.num_embeddings} (num_transitions)"
             )
-        device = self.head.weight.device
-        # Parameters on the meta device are shapes; what an order says is data all the same.
-        device = torch.device("cpu") if device.type == "meta" else device
-        if order not in self._rotaries:
-            config = self.config
-            head_dim = config["dim"] // config["num_heads"]
-            self._rotaries[order] = rotary_tables(
-                order, head_dim, config["rope_base"], config["special_positions"], config["query_positions"]
-            )
-        self.order = order
-        self.rotary, self.source = self._rotaries[order].to(device), order.source.to(device)
-        self.target = order.target_coords.to(device)
-        self._first_plain_slot = int((order.source < 0).nonzero().max()) + 1
+        config = self.config
+        table = rotary_tables(
+            order,
+            config["dim"] // config["num_heads"],
+            config["rope_base"],
+            config["special_positions"],
+            config["query_positions"],
+        )
+        self._layouts[id(order)] = layout = SlotLayout.build(order, table, device)
+        return layout
 
     def make_cache(self, batch: int, spare: int = 0) -> KVCache:
         """An empty cache for ``batch`` rows and ``spare`` slots beyond the order's, in this model's dtype and
@@ -196,7 +204,7 @@ class VideoTransformer(nn.Module):
             self.num_layers,
             batch,
             config["num_kv_heads"],
-            self.order.num_tokens + spare,
+            math.prod(self.grid) + spare,
             config["dim"] // config["num_heads"],
             weight.dtype,
             weight.device,
@@ -206,6 +214,7 @@ class VideoTransformer(nn.Module):
         self,
         tokens: Tensor,
         labels: Tensor,
+        layout: SlotLayout,
         slots: range | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
@@ -214,6 +223,7 @@ class VideoTransformer(nn.Module):
         Args:
             tokens: int64 ``[B, N]`` in the order; only those fed to ``slots`` are read.
             labels: class of each row, int64 ``[B]``; ``num_classes`` is the null class.
+            layout: of the order, from `layout`.
             slots: the slots to compute, all N if not given. Without a cache they must start at 0, since
                 every slot sees all slots of earlier groups; with a cache those must have been computed.
             cache: keys and values of earlier slots, extended by these.
@@ -224,22 +234,23 @@ class VideoTransformer(nn.Module):
         Raises:
             ValueError: if the slots skip some that they see and no cache holds them.
         """
-        return self.head(self.hidden(tokens, labels, slots, cache))
+        return self.head(self.hidden(tokens, labels, layout, slots, cache))
 
     def hidden(
         self,
         tokens: Tensor,
         labels: Tensor,
+        layout: SlotLayout,
         slots: range | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
         """The normalised last hidden state ``[B, S, dim]``, which the linear `head` turns into logits."""
-        slots = range(self.order.num_tokens) if slots is None else slots
+        slots = range(layout.order.num_tokens) if slots is None else slots
         if cache is None and slots.start != 0:
             raise ValueError(f"slots {slots} need a cache that holds the {slots.start} slots before them")
-        x = self.embedding_dropout(self.embed(tokens, labels, slots))
-        rotary = self.rotary[:, slots.start : slots.stop]
-        mask = self._mask(slots)
+        x = self.embedding_dropout(self.embed(tokens, labels, layout, slots))
+        rotary = layout.rotary[:, slots.start : slots.stop]
+        mask = layout.mask(slots)
         for layer, block in enumerate(self.blocks):
             if self.gradient_checkpointing and cache is None and torch.is_grad_enabled():
                 x = checkpoint(block, x, rotary, mask, use_reentrant=False)
@@ -252,13 +263,20 @@ class VideoTransformer(nn.Module):
         return self.norm(x)
 
     def hidden_of_rows(
-        self, tokens: Tensor, labels: Tensor, slots: Tensor, seen: Tensor, cache: KVCache
+        self,
+        tokens: Tensor,
+        labels: Tensor,
+        layout: SlotLayout,
+        slots: Tensor,
+        seen: Tensor,
+        cache: KVCache,
     ) -> Tensor:
         """`hidden` for rows that have come to different slots.
 
         Args:
             tokens: int64 ``[B, N]`` in the order.
             labels: int64 ``[B]``.
+            layout: of the order, from `layout`.
             slots: the slots to compute of each row, int64 ``[B, S]``. From N on they stand for nothing and
                 only fill a row up; the cache must have a place for them.
             seen: which slots, of the first K, each of them sees, bool ``[B, S, K]``; each at least one.
@@ -267,45 +285,37 @@ class VideoTransformer(nn.Module):
         Returns:
             ``[B, S, dim]``.
         """
-        places = slots.clamp(max=self.order.num_tokens - 1)
-        x = self.embedding_dropout(self._embed_rows(tokens, labels, places))
-        rotary, mask = self.rotary[:, places][:, :, None], AttentionMask(seen, seen.device)
+        places = slots.clamp(max=layout.order.num_tokens - 1)
+        x = self.embedding_dropout(self._embed_rows(tokens, labels, layout, places))
+        rotary, mask = layout.rotary[:, places][:, :, None], AttentionMask(seen, seen.device)
         for layer, block in enumerate(self.blocks):
             x = block(x, rotary, mask, cache, layer, slots)
         return self.norm(x)
 
-    def _embed_rows(self, tokens: Tensor, labels: Tensor, slots: Tensor) -> Tensor:
+    def _embed_rows(self, tokens: Tensor, labels: Tensor, layout: SlotLayout, slots: Tensor) -> Tensor:
         """What each row's own ``slots`` ``[B, S]`` are fed, ``[B, S, dim]``."""
-        source = self.source[slots]
+        source = layout.source[slots]
         fed = self.token_embedding(tokens.gather(1, source.clamp(min=0)))
         transitions = self.transition_embedding.weight.expand(len(tokens), -1, -1)
         specials = torch.cat([self.class_embedding(labels)[:, None], transitions], dim=1)
         special = (-1 - source).clamp(min=0)[..., None].expand(-1, -1, specials.shape[-1])
         fed = torch.where((source < 0)[..., None], specials.gather(1, special), fed)
         for axis, embedding in enumerate(self.target_embedding):
-            fed = fed + embedding(self.target[slots, axis])
+            fed = fed + embedding(layout.target[slots, axis])
         return fed
 
-    def embed(self, tokens: Tensor, labels: Tensor, slots: range) -> Tensor:
+    def embed(self, tokens: Tensor, labels: Tensor, layout: SlotLayout, slots: range) -> Tensor:
         """What ``slots`` are fed, ``[B, S, dim]``; arguments as of `forward`."""
         here = slice(slots.start, slots.stop)
-        source = self.source[here]
+        source = layout.source[here]
         fed = self.token_embedding(tokens[:, source.clamp(min=0)])
-        if slots.start < self._first_plain_slot:
+        if slots.start < layout.first_plain_slot:
             transitions = self.transition_embedding.weight.expand(len(tokens), -1, -1)
             specials = torch.cat([self.class_embedding(labels)[:, None], transitions], dim=1)
             fed = torch.where((source < 0)[:, None], specials[:, (-1 - source).clamp(min=0)], fed)
         for axis, embedding in enumerate(self.target_embedding):
-            fed = fed + embedding(self.target[here, axis])
+            fed = fed + embedding(layout.target[here, axis])
         return fed
-
-    def _mask(self, slots: range) -> AttentionMask:
-        """The mask of ``slots`` against all slots up to their end; built once per order, range and device."""
-        masks = self._masks.setdefault(self.order, {})
-        key = (slots, self.source.device)
-        if key not in masks:
-            masks[key] = AttentionMask(self.order.mask[slots.start : slots.stop, : slots.stop], key[1])
-        return masks[key]
 
     def _initialise(self) -> None:
         residual = 0.02 / math.sqrt(2 * self.num_layers)

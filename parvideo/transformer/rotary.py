@@ -54,16 +54,21 @@ def rotary_tables(
     Raises:
         ValueError: if ``special`` or ``query_positions`` is unknown or the head too narrow.
     """
-    if special not in get_args(SpecialPositions):
-        raise ValueError(f"special positions must be 'target' or 'zero', got {special!r}")
-    if query_positions not in get_args(QueryPositions):
-        raise ValueError(f"query_positions must be 'source' or 'target', got {query_positions!r}")
+    check_positions(special, query_positions)
     keys = _turns(order.coords, head_dim, order.grid, base)
     if special == "zero":
         keys[order.source < 0] = 0.0
     if query_positions == "source":
         return torch.stack([keys, keys])
     return torch.stack([_turns(order.target_coords, head_dim, order.grid, base), keys])
+
+
+def check_positions(special: str, query_positions: str) -> None:
+    """Raise ValueError if a choice of `rotary_tables` is unknown."""
+    if special not in get_args(SpecialPositions):
+        raise ValueError(f"special positions must be 'target' or 'zero', got {special!r}")
+    if query_positions not in get_args(QueryPositions):
+        raise ValueError(f"query_positions must be 'source' or 'target', got {query_positions!r}")
 
 
 def _turns(coords: Tensor, head_dim: int, grid: Grid, base: float) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from parvideo.files import AnyPath
-from parvideo.order import regions
+from parvideo.order import OrderSpec
 from parvideo.state_files import load_exactly, read_state, shape_of, without
 from parvideo.transformer.model import VideoTransformer
 from parvideo.transformer.presets import SIZES
@@ -82,7 +82,7 @@ _BUFFERS = r"freqs_cis|causal_mask|group_mask|layers\.\d+\.attention\.kv_cache\.
 
 def load_published_transformer(
     path: AnyPath, grid: int | None = None, num_heads: int | None = None
-) -> VideoTransformer:
+) -> tuple[VideoTransformer, OrderSpec]:
     """Load a LlamaGen or PAR class-conditional checkpoint as a `VideoTransformer` on grid (1, grid, grid).
 
     The class table's last row is the null class, so ``num_classes`` is one less than its rows.
@@ -94,7 +94,7 @@ def load_published_transformer(
         num_heads: attention heads; those of the named size with this width and depth if not given.
 
     Returns:
-        the model in evaluation mode, float32, on the CPU.
+        the model in evaluation mode, float32, on the CPU, and the order that it was trained in.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -127,10 +127,11 @@ def load_published_transformer(
             f"{path}: 'layers.0.attention.wqkv.weight' has {qkv} rows, which are not those of {heads} query "
             f"heads of {dim // heads} dimensions (expected {3 * dim}, or less with grouped queries)"
         )
-    order = regions((1, grid, grid), (1, side, side))
+    order = OrderSpec((1, side, side))
+    order.build((1, grid, grid))  # refuses regions that do not divide the grid
     with torch.device("meta"):
         model = VideoTransformer(
-            order,
+            (1, grid, grid),
             codebook_size,
             class_rows - 1,
             dim,
@@ -139,9 +140,10 @@ def load_published_transformer(
             num_kv_heads=kv_heads,
             ffn_hidden=ffn_hidden,
             special_positions="zero",
+            num_transitions=num_transitions,
         )
     load_exactly(model, state, path, _names(num_layers))
-    return model.eval()
+    return model.eval(), order
 
 
 def _names(num_layers: int) -> dict[str, str]:

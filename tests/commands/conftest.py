@@ -44,7 +44,8 @@ def generator_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder:
     """An untrained generator of those tokens in the order of four spatial regions, for three classes."""
     folder = tmp_path_factory.mktemp("generator")
     torch.manual_seed(0)
-    transformer = VideoTransformer(regions((3, 4, 4), (1, 2, 2)), 9, 3, dim=16, num_layers=1, num_heads=2)
+    order = regions((3, 4, 4), (1, 2, 2))
+    transformer = VideoTransformer(order.grid, 9, 3, dim=16, num_layers=1, num_heads=2, num_transitions=3)
     names = ["Archery", "Bowling", "Surfing"]
-    save_generator(folder / "model", transformer, names, tokenizer_folder, extra={"fps": 12.5})
+    save_generator(folder / "model", transformer, names, tokenizer_folder, [order], extra={"fps": 12.5})
     return folder

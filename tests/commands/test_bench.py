@@ -83,8 +83,6 @@ def test_contenders_take_turns() -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def prepare(self, step: int) -> None: ...
-
         def step(self, step: int) -> None:
             calls.append((self.name, step))
 
@@ -95,7 +93,7 @@ def test_contenders_take_turns() -> None:
 
 def test_the_roofline_is_the_larger_of_reading_and_computing() -> None:
     order = regions((1, 2, 2), (1, 1, 1))
-    model = VideoTransformer(order, 64, 2, dim=16, num_layers=1, num_heads=2, ffn_hidden=32)
+    model = VideoTransformer(order.grid, 64, 2, dim=16, num_layers=1, num_heads=2, ffn_hidden=32)
     blocks = sum(p.numel() for p in model.blocks.parameters())
     reading = Ceilings(bandwidth=1.0, gemm=1e9)
     assert roofline_seconds(model, order, 1, True, 4, reading, False) == pytest.approx(
@@ -165,7 +163,7 @@ def test_a_checkout_of_other_code_is_timed_without_touching_it(tmp_path: Path) -
     (models / "gpt.py").write_text(PEER)
     (models / "generate.py").write_text("from autoregressive.models.gpt import decode_n_tokens, prefill\n")
     one, four = regions((2, 4, 4), (1, 1, 1)), regions((2, 4, 4), (1, 2, 2))
-    model = VideoTransformer(one, 64, 2, dim=16, num_layers=1, num_heads=2)
+    model = VideoTransformer(one.grid, 64, 2, dim=16, num_layers=1, num_heads=2)
     folder = tmp_path / "official"
     assert supports(folder, one)
     assert not supports(folder, four)

@@ -55,9 +55,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = CausalVideoTokenizer(**PRESETS["tiny"])
     save_tokenizer(folder / "tokenizer", tokenizer)
     order = regions(tokenizer.latent_grid((9, 32, 32)), (1, 2, 2))
-    transformer = VideoTransformer(order, tokenizer.codebook_size, 2, dim=16, num_layers=1, num_heads=2)
+    shape = {"dim": 16, "num_layers": 1, "num_heads": 2, "num_transitions": order.num_transitions}
+    transformer = VideoTransformer(order.grid, tokenizer.codebook_size, 2, **shape)
     names = load_videos(folder / "toy").class_names
-    save_generator(folder / "model", transformer, names, folder / "tokenizer")
+    save_generator(folder / "model", transformer, names, folder / "tokenizer", [order])
     return folder
 
 

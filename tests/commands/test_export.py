@@ -12,8 +12,8 @@ from parvideo.commands.export import export
 from parvideo.commands.fit import fit
 from parvideo.commands.tokenize import tokenize
 from parvideo.pipeline import VideoPipeline
-from parvideo.pretrained import fingerprint, load_extra, load_tokenizer
-from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO
+from parvideo.pretrained import fingerprint, load_extra, load_orders, load_tokenizer
+from parvideo.training.checkpoints import DESCRIPTION, FOLDER, AtomicCheckpointIO
 
 ENDING = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.max_steps=3", "--checkpoint_every=2"]
 
@@ -59,6 +59,27 @@ def test_an_export_is_a_pipeline(run: Path, tmp_path: Path) -> None:
     pipeline = VideoPipeline.from_pretrained(tmp_path / "model")
     assert pipeline.generate([0, 1]).shape == (2, 5, 16, 16, 3)
     assert pipeline.fps == 12.5
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_checkpoint_written_before_orders_were_passed(run: Path, tmp_path: Path, named: bool) -> None:
+    """It describes its order cell by cell, in the configuration, and specs among the extras if at all."""
+    checkpoint = torch.load(run / FOLDER / "step-00000003.ckpt", weights_only=True)
+    description, (order,) = checkpoint[DESCRIPTION], load_orders(run)
+    specs = description.pop("orders")
+    del description["config"]["grid"]
+    description["config"]["order"] = order.to_dict()
+    if named:
+        description["extra"]["orders"] = specs
+    (tmp_path / "run" / FOLDER).mkdir(parents=True)
+    AtomicCheckpointIO().save_checkpoint(checkpoint, tmp_path / "run" / FOLDER / "step-00000003.ckpt")
+    export(tmp_path / "run", tmp_path / "model")
+    assert load_orders(tmp_path / "model") == [order]
+    assert "orders" not in load_extra(tmp_path / "model")
+    assert (fingerprint(tmp_path / "model") == fingerprint(run)) == named
+    pipelines = [VideoPipeline.from_pretrained(folder) for folder in (tmp_path / "model", run)]
+    made, expected = (pipeline.generate([0, 1], seed=2) for pipeline in pipelines)
+    assert torch.equal(made, expected)
 
 
 def test_a_damaged_checkpoint_is_passed_over(run: Path, tmp_path: Path) -> None:

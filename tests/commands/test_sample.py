@@ -291,14 +291,14 @@ def test_the_batch_is_what_half_of_the_free_memory_holds(
     generator_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = VideoPipeline.from_pretrained(generator_folder)
-    config = SamplingConfig(guidance_scale=2.0)
-    fits = decode_bytes(pipeline.transformer, 5)
+    order, config = pipeline.orders[0], SamplingConfig(guidance_scale=2.0)
+    fits = decode_bytes(pipeline.transformer, order, 5)
     for free, processes, size in ((2 * fits, 1, 4), (6 * fits, 3, 4), (1 << 40, 1, 16)):
         monkeypatch.setattr("parvideo.commands.sample_files.available_memory", lambda device, n=free: n)
-        assert choose_batch_size(pipeline, config, processes) == size
+        assert choose_batch_size(pipeline, order, config, processes) == size
     monkeypatch.setattr("parvideo.commands.sample_files.available_memory", lambda device: 1000)
     with pytest.raises(ValueError, match="--batch-size 1"):
-        choose_batch_size(pipeline, config)
+        choose_batch_size(pipeline, order, config)
 
 
 def test_clips_go_on_from_first_frames(generator_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
@@ -370,13 +370,11 @@ def test_first_frames_that_do_not_fit_are_refused(
 
 def test_the_regions_are_chosen_and_recorded(tokenizer_folder: Path, tmp_path: Path) -> None:
     specs = [OrderSpec(regions=(1, 2, 2)), OrderSpec(regions=(1, 4, 4))]
-    order = specs[0].build((3, 4, 4))
+    orders = [spec.build((3, 4, 4)) for spec in specs]
     torch.manual_seed(0)
-    transformer = VideoTransformer(
-        order, 9, 2, dim=16, num_layers=1, num_heads=2, target_positions=True, num_transitions=15
-    )
-    extra = {"orders": [dataclasses.asdict(spec) for spec in specs]}
-    save_generator(tmp_path / "model", transformer, ["a", "b"], tokenizer_folder, extra=extra)
+    shape = {"dim": 16, "num_layers": 1, "num_heads": 2, "target_positions": True, "num_transitions": 15}
+    transformer = VideoTransformer((3, 4, 4), 9, 2, **shape)
+    save_generator(tmp_path / "model", transformer, ["a", "b"], tokenizer_folder, orders)
     for regions in (None, "1,2,2", "1,4,4"):
         sample(tmp_path / "model", tmp_path / str(regions), num=2, regions=regions)
     own, same, other = (arrays(tmp_path / name)[0]["clips"] for name in ("None", "1,2,2", "1,4,4"))
@@ -385,8 +383,11 @@ def test_the_regions_are_chosen_and_recorded(tokenizer_folder: Path, tmp_path: P
     assert read_json(tmp_path / "1,4,4/sample.json")["regions"] == [1, 4, 4]
     with pytest.raises(ValueError, match="another regions"):
         sample(tmp_path / "model", tmp_path / "1,4,4", num=2, regions="1,2,2")
-    with pytest.raises(ValueError, match=r"trained for \(1, 2, 2\) and \(1, 4, 4\)"):
+    with pytest.raises(ValueError, match="this model was trained in 1x2x2, 1x4x4"):
         sample(tmp_path / "model", tmp_path / "none", regions="1,1,1")
+    sample(tmp_path / "model", tmp_path / "named", num=2, order="1x4x4")
+    assert np.array_equal(arrays(tmp_path / "named")[0]["clips"], other)
+    assert read_json(tmp_path / "named" / "sample.json")["order"] == "1x4x4"
 
 
 def test_clips_in_memory_do_not_grow_with_their_number(

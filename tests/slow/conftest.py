@@ -35,8 +35,11 @@ def write_world() -> Callable[[Path, int, int], None]:
         )
         form = {"frames": 9, "size": 16, "fps": 12.5, "stride": None}
         save_tokenizer(folder / "tokenizer", tokenizer, extra=form)
-        transformer = VideoTransformer(regions((3, 4, 4), (1, 2, 2)), 9, 2, dim=16, num_layers=1, num_heads=2)
-        save_generator(folder / "model", transformer, ["a", "b"], folder / "tokenizer", extra={"fps": 12.5})
+        order = regions((3, 4, 4), (1, 2, 2))
+        shape = {"dim": 16, "num_layers": 1, "num_heads": 2, "num_transitions": order.num_transitions}
+        transformer = VideoTransformer(order.grid, 9, 2, **shape)
+        tokens_of, extra = folder / "tokenizer", {"fps": 12.5}
+        save_generator(folder / "model", transformer, ["a", "b"], tokens_of, [order], extra=extra)
         SmallI3DExtractor(SmallI3D(2, width=1), frames=9, size=16).save(folder / "net")
 
     return write

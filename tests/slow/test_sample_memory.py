@@ -56,8 +56,10 @@ def test_two_thousand_clips_take_the_memory_of_two_hundred(tmp_path: Path) -> No
         levels=(3, 3),
     )
     save_tokenizer(tmp_path / "tokenizer", tokenizer)
-    transformer = VideoTransformer(regions((2, 4, 4), (1, 4, 4)), 9, 1, dim=16, num_layers=1, num_heads=2)
-    save_generator(tmp_path / "model", transformer, ["a"], tmp_path / "tokenizer")
+    order = regions((2, 4, 4), (1, 4, 4))
+    shape = {"dim": 16, "num_layers": 1, "num_heads": 2, "num_transitions": order.num_transitions}
+    transformer = VideoTransformer(order.grid, 9, 1, **shape)
+    save_generator(tmp_path / "model", transformer, ["a"], tmp_path / "tokenizer", [order])
     peaks = {num: peak(tmp_path / "model", tmp_path / str(num), num) for num in (200, 2000)}
     logger.info(
         "peaks of %s clips: %s MB; the clips alone: %s MB",

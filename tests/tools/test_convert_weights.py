@@ -11,7 +11,7 @@ import torch
 
 from parvideo.order import regions
 from parvideo.pipeline import VideoPipeline
-from parvideo.pretrained import load_tokenizer, load_transformer
+from parvideo.pretrained import load_orders, load_tokenizer, load_transformer
 from parvideo.sampling import SamplingConfig
 from parvideo.tokenizer import LlamaGenTokenizer
 from parvideo.transformer import VideoTransformer
@@ -45,9 +45,8 @@ def published(tmp_path: Path) -> tuple[Path, Path, VideoTransformer, LlamaGenTok
         "ffn.up": "feed_forward.w3",
         "ffn.down": "feed_forward.w2",
     }
-    model = VideoTransformer(
-        regions((1, 4, 4), (1, 2, 2)), CODES, CLASSES, 16, 2, 2, ffn_hidden=24, special_positions="zero"
-    ).eval()
+    shape = {"dim": 16, "num_layers": 2, "num_heads": 2, "ffn_hidden": 24, "num_transitions": 3}
+    model = VideoTransformer((1, 4, 4), CODES, CLASSES, special_positions="zero", **shape).eval()
     torch.nn.init.normal_(model.head.weight)
     state = {}
     for name, value in model.state_dict().items():
@@ -80,7 +79,10 @@ def test_converted_files_generate_images(
     images = VideoPipeline.from_pretrained(out).generate(["0", 2], num_per_class=2, seed=3, config=config)
     assert images.shape == (4, 1, 8, 8, 3)
     assert images.dtype == torch.uint8
-    own = VideoPipeline(vq, model, ["0", "1", "2"]).generate([0, 2], num_per_class=2, seed=3, config=config)
+    orders = [regions((1, 4, 4), (1, 2, 2))]
+    assert load_orders(out) == orders
+    parts = VideoPipeline(vq, model, ["0", "1", "2"], orders)
+    own = parts.generate([0, 2], num_per_class=2, seed=3, config=config)
     assert torch.equal(images, own)
     assert not torch.equal(images[0], images[2])
 
@@ -129,4 +131,4 @@ def test_the_command_line_reports_errors_in_a_line(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 1
-    assert result.stderr == f"convert_weights: there is no weights file {missing}\n"
+    assert result.stderr == f"convert_weights: No such file or directory: {missing}\n"

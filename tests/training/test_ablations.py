@@ -9,7 +9,7 @@ import yaml
 from parvideo.commands.fit import fit
 from parvideo.files import config_folder
 from parvideo.order import OrderSpec
-from parvideo.pretrained import load_transformer
+from parvideo.pretrained import load_orders, load_transformer
 from parvideo.sampling import generate
 from parvideo.training.logs import read_metrics
 
@@ -45,9 +45,10 @@ def test_an_ablation_trains_from_its_yaml(name: str, tokens_folder: Path, tmp_pa
     # The tokens' grid is too small to tell adjacent from distant, so look at what was asked for, too.
     asked = yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]["init_args"]["order"]
     assert OrderSpec(**{**asked, "regions": tuple(asked["regions"])}) == ABLATIONS[name]
-    transformer = load_transformer(tmp_path).eval()
-    assert transformer.order == ABLATIONS[name].build((2, 2, 2))
+    transformer, (order,) = load_transformer(tmp_path), load_orders(tmp_path)
+    assert order.spec == ABLATIONS[name]
+    assert order == ABLATIONS[name].build((2, 2, 2))
     losses = [loss for _, loss in read_metrics(tmp_path)["train/loss"]]
     assert len(losses) == 12
     assert sum(losses[-3:]) < sum(losses[:3])
-    assert generate(transformer, torch.tensor([0, 1])).shape == (2, 2, 2, 2)
+    assert generate(transformer, order, torch.tensor([0, 1])).shape == (2, 2, 2, 2)

@@ -20,9 +20,11 @@ def make(tokens: Path, **settings: object) -> GeneratorModule:
 
 
 def test_transformer_takes_its_form_from_the_tokens(tokens_folder: Path) -> None:
-    transformer = make(tokens_folder).transformer
-    assert transformer.order.grid == (2, 2, 2)
-    assert transformer.order.steps == 4 + 2 - 1
+    module = make(tokens_folder)
+    transformer = module.transformer
+    assert transformer.grid == (2, 2, 2)
+    assert [order.steps for order in module.orders] == [4 + 2 - 1]
+    assert transformer.config["num_transitions"] == 3
     assert (transformer.codebook_size, transformer.num_classes) == (9, 2)
 
 
@@ -30,7 +32,8 @@ def test_what_turns_its_queries_is_the_transformers(tokens_folder: Path) -> None
     assert make(tokens_folder).transformer.config["query_positions"] == "source"
     module = make(tokens_folder, query_positions="target")
     assert module.transformer.config["query_positions"] == "target"
-    losses = module.losses(torch.zeros(2, 2, 2, 2, dtype=torch.int64), torch.tensor([0, 1]))
+    tokens = torch.zeros(2, 2, 2, 2, dtype=torch.int64)
+    losses = module.losses(tokens, torch.tensor([0, 1]), module.orders[0])
     losses.sum().backward()
     assert losses.shape == (2, 8)
     assert all(parameter.grad is not None for parameter in module.transformer.blocks.parameters())
@@ -53,7 +56,9 @@ def test_a_hidden_label_changes_the_loss_as_the_null_class(tokens_folder: Path, 
         monkeypatch.setattr(module, "log", lambda *args, **kwargs: None)
         losses = module.losses
         monkeypatch.setattr(
-            module, "losses", lambda tokens, labels, f=losses: (seen.append(labels), f(tokens, labels))[1]
+            module,
+            "losses",
+            lambda tokens, labels, order, f=losses: (seen.append(labels), f(tokens, labels, order))[1],
         )
         batch = {
             "tokens": torch.zeros(3, 2, 2, 2, dtype=torch.int64),
@@ -63,6 +68,25 @@ def test_a_hidden_label_changes_the_loss_as_the_null_class(tokens_folder: Path, 
         module.training_step(batch, 0)  # type: ignore[arg-type]
     assert seen[0].tolist() == [0, 1, 1]
     assert seen[1].tolist() == [2, 2, 2]
+
+
+def test_losses_are_those_of_the_order_asked_for(tokens_folder: Path) -> None:
+    """Each as of a module of that order alone with the same weights, in whatever sequence they are asked."""
+    specs = [OrderSpec((1, 2, 2)), OrderSpec(), OrderSpec((2, 1, 1), attention="causal")]
+    quiet = {"dropout": 0.0, "attention_dropout": 0.0}
+    module = make(tokens_folder, more_orders=specs[1:], **quiet)
+    tokens, labels = torch.randint(0, 9, (2, 2, 2, 2)), torch.tensor([0, 1])
+    assert module.transformer.config["num_transitions"] == 3
+    for place in (0, 1, 2, 1, 0):
+        alone = make(tokens_folder, order=specs[place], target_positions=True, **quiet)
+        state = module.transformer.state_dict()
+        rows = alone.transformer.config["num_transitions"]
+        state["transition_embedding.weight"] = state["transition_embedding.weight"][:rows]
+        alone.transformer.load_state_dict(state)
+        order = alone.orders[0]
+        assert module.orders[place] is order
+        expected = alone.losses(tokens, labels, order)
+        torch.testing.assert_close(module.losses(tokens, labels, order), expected)
 
 
 @pytest.mark.parametrize(
@@ -104,4 +128,5 @@ def test_factors_train_on_the_likelihood_of_the_token(tokens_folder: Path) -> No
     tokens, labels = torch.randint(0, 9, (2, 2, 2, 2)), torch.tensor([0, 1])
     with torch.no_grad():
         module.transformer.head.weight.zero_()
-    assert torch.allclose(module.losses(tokens, labels), torch.tensor(9.0).log())
+    losses = module.losses(tokens, labels, module.orders[0])
+    assert torch.allclose(losses, torch.tensor(9.0).log())

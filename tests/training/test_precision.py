@@ -80,7 +80,8 @@ def test_positions_stay_exact_in_bfloat16(
     original = GeneratorModule.training_step
 
     def training_step(self: GeneratorModule, *given: object) -> torch.Tensor:
-        seen.append((self.transformer.rotary.dtype, self.transformer.head.weight.dtype))
+        layout = self.transformer.layout(self.orders[0])
+        seen.append((layout.rotary.dtype, self.transformer.head.weight.dtype))
         return original(self, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(GeneratorModule, "training_step", training_step)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from parvideo.commands.fit import fit
 from parvideo.order import GenerationOrder, OrderSpec
-from parvideo.pretrained import load_extra, load_transformer
+from parvideo.pretrained import load_orders, load_transformer
 from parvideo.training.data import TokenDataModule
 from parvideo.training.generator_module import GeneratorModule
 from parvideo.training.logs import read_metrics
@@ -46,16 +46,18 @@ def test_the_validation_loss_of_each_order_is_that_of_the_model_in_it(run: Path,
     labels = torch.tensor([item["label"] for item in items])
     logged = read_metrics(run)
     for name, regions in {"loss": (1, 2, 2), "loss_1x1x1": (1, 1, 1), "loss_1x1x2": (1, 1, 2)}.items():
-        transformer.set_order(OrderSpec(regions).build((2, 2, 2)))
-        ordered = transformer.order.flatten(tokens)
+        order = OrderSpec(regions).build((2, 2, 2))
+        ordered = order.flatten(tokens)
         with torch.inference_mode():
-            expected = next_token_loss(transformer(ordered, labels), ordered).mean()
+            logits = transformer(ordered, labels, transformer.layout(order))
+        expected = next_token_loss(logits, ordered).mean()
         assert logged[f"val/{name}"][-1][1] == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_the_model_folder_names_the_orders(run: Path) -> None:
-    orders = [OrderSpec(**spec) for spec in load_extra(run)["orders"]]
-    assert [tuple(spec.regions) for spec in orders] == [(1, 2, 2), (1, 1, 1), (1, 1, 2)]
+    expected = [OrderSpec(cut).build((2, 2, 2)) for cut in ((1, 2, 2), (1, 1, 1), (1, 1, 2))]
+    assert load_orders(run) == expected
+    assert [order.name for order in load_orders(run)] == ["1x2x2", "1x1x1", "1x1x2"]
 
 
 def test_each_batch_is_trained_in_one_of_the_orders_and_all_come_up(
@@ -64,10 +66,12 @@ def test_each_batch_is_trained_in_one_of_the_orders_and_all_come_up(
     seen: list[GenerationOrder] = []
     losses = GeneratorModule.losses
 
-    def note(self: GeneratorModule, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def note(
+        self: GeneratorModule, tokens: torch.Tensor, labels: torch.Tensor, order: GenerationOrder
+    ) -> torch.Tensor:
         if self.training:
-            seen.append(self.transformer.order)
-        return losses(self, tokens, labels)
+            seen.append(order)
+        return losses(self, tokens, labels, order)
 
     monkeypatch.setattr(GeneratorModule, "losses", note)
     fit(arguments(tokens_folder, tmp_path, 20))

@@ -48,17 +48,17 @@ def test_samples_follow_the_joint_distribution_of_the_digits() -> None:
 
 def test_a_factorised_model_generates_its_most_likely_tokens() -> None:
     order = OrderSpec(regions=(1, 2, 2)).build((2, 4, 4))
-    model = VideoTransformer(order, 60, 3, dim=32, num_layers=2, num_heads=2, ffn_hidden=48, factors=[12, 5])
+    shape = {"dim": 32, "num_layers": 2, "num_heads": 2, "ffn_hidden": 48, "num_transitions": 3}
+    model = VideoTransformer(order.grid, 60, 3, factors=[12, 5], **shape).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     labels = torch.tensor([0, 2])
-    tokens = model.eval().order.flatten(generate(model, labels, SamplingConfig(temperature=0)))
-    best = full_log_probabilities(model(tokens, labels), [12, 5]).argmax(-1)
+    tokens = order.flatten(generate(model, order, labels, SamplingConfig(temperature=0)))
+    best = full_log_probabilities(model(tokens, labels, model.layout(order)), [12, 5]).argmax(-1)
     assert torch.equal(best, tokens)
     assert model.head.weight.shape[0] == 17
 
 
 def test_factors_that_do_not_multiply_to_the_codebook_are_refused() -> None:
-    order = OrderSpec().build((1, 2, 2))
     with pytest.raises(ValueError, match=r"multiply to codebook_size 60, got \[12, 4\] with product 48"):
-        VideoTransformer(order, 60, 3, dim=32, num_layers=1, num_heads=2, factors=[12, 4])
+        VideoTransformer((1, 2, 2), 60, 3, dim=32, num_layers=1, num_heads=2, factors=[12, 4])

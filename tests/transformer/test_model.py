@@ -29,8 +29,9 @@ def order(request: pytest.FixtureRequest) -> GenerationOrder:
 
 
 def make(order: GenerationOrder, **changes: object) -> VideoTransformer:
-    settings: dict[str, object] = {"dim": 32, "num_layers": 2, "num_heads": 2, "ffn_hidden": 48, **changes}
-    model = VideoTransformer(order, VOCABULARY, CLASSES, **settings).eval()  # type: ignore[arg-type]
+    settings: dict[str, object] = {"dim": 32, "num_layers": 2, "num_heads": 2, "ffn_hidden": 48}
+    settings |= {"num_transitions": order.num_transitions, **changes}
+    model = VideoTransformer(order.grid, VOCABULARY, CLASSES, **settings).eval()  # type: ignore[arg-type]
     for parameter in model.parameters():
         # Large weights, so that attention is far from uniform and no dependence hides in rounding.
         torch.nn.init.normal_(parameter, std=0.3)
@@ -46,12 +47,13 @@ def batch(order: GenerationOrder, rows: int = 3) -> tuple[Tensor, Tensor]:
 def test_a_token_changes_no_logits_at_or_before_its_own_group(order: GenerationOrder, positions: str) -> None:
     model = make(order, query_positions=positions)
     tokens, labels = batch(order, rows=1)
-    before = model(tokens, labels)
+    layout = model.layout(order)
+    before = model(tokens, labels, layout)
     last = order.step_slots[-1]
     for place in range(order.num_tokens):
         changed = tokens.clone()
         changed[0, place] = (changed[0, place] + 1) % VOCABULARY
-        moved = (model(changed, labels) - before).abs().amax(-1)[0]
+        moved = (model(changed, labels, layout) - before).abs().amax(-1)[0]
         earlier = order.group <= order.group[place]
         assert (moved[earlier] == 0).all()
         # And it reaches the last step (one of its slots at least, where groups are causal).
@@ -63,8 +65,9 @@ def test_a_token_changes_no_logits_at_or_before_its_own_group(order: GenerationO
 def test_the_class_reaches_every_slot(order: GenerationOrder) -> None:
     model = make(order)
     tokens, labels = batch(order, rows=1)
-    moved = (model(tokens, (labels + 1) % CLASSES) - model(tokens, labels)).abs().amax(-1)
-    assert (moved > 1e-6).all()
+    layout = model.layout(order)
+    moved = model(tokens, (labels + 1) % CLASSES, layout) - model(tokens, labels, layout)
+    assert (moved.abs().amax(-1) > 1e-6).all()
 
 
 @torch.no_grad()
@@ -84,9 +87,10 @@ def test_cached_decoding_equals_the_uncached_forward(
 ) -> None:
     model = make(order, **changes)
     tokens, labels = batch(order)
-    whole = model(tokens, labels)
+    layout = model.layout(order)
+    whole = model(tokens, labels, layout)
     cache = model.make_cache(len(tokens))
-    steps = [model(tokens, labels, slots, cache) for slots in order.step_slots]
+    steps = [model(tokens, labels, layout, slots, cache) for slots in order.step_slots]
     torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-4, atol=1e-4)
 
 
@@ -95,25 +99,26 @@ def test_a_prefix_computed_at_once_fills_the_cache_as_the_steps_do(order: Genera
     model = make(order)
     tokens, labels = batch(order)
     split = order.step_slots[order.steps // 2].start
-    cache = model.make_cache(len(tokens))
-    model(tokens, labels, range(split), cache)
-    rest = model(tokens, labels, range(split, order.num_tokens), cache)
-    torch.testing.assert_close(rest, model(tokens, labels)[:, split:], rtol=1e-4, atol=1e-4)
+    cache, layout = model.make_cache(len(tokens)), model.layout(order)
+    model(tokens, labels, layout, range(split), cache)
+    rest = model(tokens, labels, layout, range(split, order.num_tokens), cache)
+    torch.testing.assert_close(rest, model(tokens, labels, layout)[:, split:], rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
 def test_rows_at_different_slots_are_computed_as_each_alone(order: GenerationOrder) -> None:
     model = make(order, num_kv_heads=1, query_positions="target", num_transitions=20)
     tokens, labels = batch(order)
-    whole, count = model(tokens, labels), order.num_tokens
+    layout, count = model.layout(order), order.num_tokens
+    whole = model(tokens, labels, layout)
     starts = [order.step_slots[step].start for step in (0, order.steps // 3, order.steps // 2)]
     cache = model.make_cache(len(tokens), spare=count)
-    model(tokens, labels, range(max(starts)), cache)
+    model(tokens, labels, layout, range(max(starts)), cache)
     for row, start in enumerate(starts):  # what lies beyond each row's start is of no account
         cache.keys[:, row, :, start:], cache.values[:, row, :, start:] = 7.0, 7.0
     slots = torch.tensor(starts)[:, None] + torch.arange(count)
     seen = order.mask[torch.where(slots < count, slots, 0)]
-    hidden = model.hidden_of_rows(tokens, labels, slots, seen, cache)
+    hidden = model.hidden_of_rows(tokens, labels, layout, slots, seen, cache)
     for row, start in enumerate(starts):
         logits = model.head(hidden[row, : count - start])
         torch.testing.assert_close(logits, whole[row, start:], rtol=1e-4, atol=1e-4)
@@ -126,18 +131,20 @@ def test_decoding_reads_only_tokens_already_made(order: GenerationOrder) -> None
     """The buffer past the slots holds rubbish while decoding; a forward over a prefix must not care."""
     model = make(order)
     tokens, labels = batch(order)
+    layout = model.layout(order)
     for slots in order.step_slots:
         rubbish = tokens.clone()
         rubbish[:, slots.start :] = torch.randint(0, VOCABULARY, rubbish[:, slots.start :].shape)
         prefix = range(slots.stop)
-        assert torch.equal(model(rubbish, labels, prefix), model(tokens, labels, prefix))
+        made = model(rubbish, labels, layout, prefix)
+        assert torch.equal(made, model(tokens, labels, layout, prefix))
 
 
 def test_slots_without_their_predecessors_are_refused() -> None:
-    model = make(ORDERS["regions"])
-    tokens, labels = batch(model.order)
+    order = ORDERS["regions"]
+    model = make(order)
     with pytest.raises(ValueError, match="need a cache"):
-        model(tokens, labels, range(4, 8))
+        model(*batch(order), model.layout(order), range(4, 8))
 
 
 def test_gradient_checkpointing_changes_no_gradient() -> None:
@@ -147,7 +154,7 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
     for checkpointing in (False, True):
         torch.manual_seed(0)
         model = make(order, gradient_checkpointing=checkpointing).train()
-        next_token_loss(model(tokens, labels), tokens).mean().backward()
+        next_token_loss(model(tokens, labels, model.layout(order)), tokens).mean().backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(list(make(order).parameters()))
     for plain, recomputed in zip(*gradients, strict=True):
@@ -184,7 +191,8 @@ def test_a_model_is_rebuilt_from_its_config(order: GenerationOrder) -> None:
     twin = VideoTransformer.from_config(model.config).eval()
     twin.load_state_dict(model.state_dict())
     tokens, labels = batch(order)
-    assert torch.equal(twin(tokens, labels), model(tokens, labels))
+    expected = model(tokens, labels, model.layout(order))
+    assert torch.equal(twin(tokens, labels, twin.layout(order)), expected)
 
 
 @torch.no_grad()
@@ -194,10 +202,11 @@ def test_models_written_before_queries_could_turn_by_targets_turn_by_sources(ord
     twin = VideoTransformer.from_config(old).eval()
     twin.load_state_dict(model.state_dict())
     tokens, labels = batch(order)
-    assert torch.equal(twin(tokens, labels), model(tokens, labels))
+    expected = model(tokens, labels, model.layout(order))
+    assert torch.equal(twin(tokens, labels, twin.layout(order)), expected)
     other = VideoTransformer.from_config({**old, "query_positions": "target"}).eval()
     other.load_state_dict(model.state_dict())
-    assert (other(tokens, labels) - model(tokens, labels)).abs().max() > 1e-3
+    assert (other(tokens, labels, other.layout(order)) - expected).abs().max() > 1e-3
 
 
 @torch.no_grad()
@@ -208,9 +217,8 @@ def test_a_query_turned_by_its_target_knows_the_place_it_predicts() -> None:
     for positions, told in (("source", False), ("target", True)):
         model = make(orders[0], query_positions=positions)
         tokens, labels = batch(orders[0], rows=1)
-        first = model(tokens, labels)
-        model.set_order(orders[1])
-        moved = (model(tokens, labels) - first).abs().amax(-1)[0]
+        first, second = (model(tokens, labels, model.layout(order)) for order in orders)
+        moved = (second - first).abs().amax(-1)[0]
         assert (moved[1] > 1e-4) == told
         assert moved[0] == 0
 
@@ -224,15 +232,22 @@ def test_one_model_serves_several_orders() -> None:
     orders = several_orders()
     model = make(orders[0], num_transitions=7, target_positions=True)
     tokens, labels = batch(orders[0])
-    for order in [*orders, orders[0]]:
-        model.set_order(order)
-        twin = make(order, num_transitions=7, target_positions=True)
+    layouts = [model.layout(order) for order in orders]
+    twins = [make(order, num_transitions=7, target_positions=True) for order in orders]
+    for twin in twins:
         twin.load_state_dict(model.state_dict())
-        whole = model(tokens, labels)
-        assert torch.equal(whole, twin(tokens, labels))
-        cache = model.make_cache(len(tokens))
-        steps = [model(tokens, labels, slots, cache) for slots in order.step_slots]
-        torch.testing.assert_close(torch.cat(steps, dim=1), whole, rtol=1e-4, atol=1e-4)
+    wholes = [twin(tokens, labels, twin.layout(order)) for twin, order in zip(twins, orders, strict=True)]
+    for layout, whole in zip([*layouts, layouts[0]], [*wholes, wholes[0]], strict=True):
+        assert torch.equal(model(tokens, labels, layout), whole)
+    # All at once, each with a cache of its own: a step of one, a step of the next.
+    caches = [model.make_cache(len(tokens)) for _ in orders]
+    made: list[list[Tensor]] = [[] for _ in orders]
+    for step in range(max(order.steps for order in orders)):
+        for order, layout, cache, logits in zip(orders, layouts, caches, made, strict=True):
+            if step < order.steps:
+                logits.append(model(tokens, labels, layout, order.step_slots[step], cache))
+    for logits, whole in zip(made, wholes, strict=True):
+        torch.testing.assert_close(torch.cat(logits, dim=1), whole, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
@@ -244,9 +259,7 @@ def test_a_slot_is_told_which_place_it_predicts() -> None:
     ]
     model = make(orders[0], **model_args)
     tokens, labels = batch(orders[0], rows=1)
-    first = model(tokens, labels)
-    model.set_order(orders[1])
-    second = model(tokens, labels)
+    first, second = (model(tokens, labels, model.layout(order)) for order in orders)
     assert torch.equal(first[:, :2], second[:, :2])
     assert (first[:, 2] - second[:, 2]).abs().max() > 1e-3
 
@@ -254,9 +267,54 @@ def test_a_slot_is_told_which_place_it_predicts() -> None:
 def test_orders_a_model_cannot_serve_are_refused() -> None:
     model = make(several_orders()[0])
     with pytest.raises(ValueError, match=r"this model is for grid \(2, 4, 4\), the order for \(1, 4, 4\)"):
-        model.set_order(OrderSpec().build((1, 4, 4)))
+        model.layout(OrderSpec().build((1, 4, 4)))
     with pytest.raises(ValueError, match="needs 3 transition tokens, this model has 0"):
-        model.set_order(several_orders()[1])
+        model.layout(several_orders()[1])
+
+
+def test_a_layout_is_made_once_for_each_order_and_device() -> None:
+    orders = several_orders()
+    model = make(orders[-1])
+    layouts = [model.layout(order) for order in orders]
+    assert all(model.layout(order) is layout for order, layout in zip(orders, layouts, strict=True))
+    assert [layout.order for layout in layouts] == orders
+    equal = GenerationOrder(orders[1].grid, orders[1].groups)
+    assert equal == orders[1]
+    assert model.layout(equal) is not layouts[1]  # by identity: no groups are compared at each step
+    assert torch.equal(model.layout(equal).rotary, layouts[1].rotary)
+    model.to("meta")
+    moved = model.layout(orders[0])
+    assert moved is not layouts[0]
+    assert {moved.device.type, moved.source.device.type, moved.target.device.type} == {"meta"}
+    assert moved.rotary.device.type == "meta"
+    assert moved.mask(range(4)).dense.device.type == "meta"
+    assert layouts[0].device.type == "cpu"  # who holds it may go on
+
+
+def test_layouts_are_no_part_of_a_model() -> None:
+    order = ORDERS["regions"]
+    model = make(order)
+    before = set(model.state_dict())
+    layout = model.layout(order)
+    assert set(model.state_dict()) == before
+    assert not list(model.buffers())
+    model.bfloat16()
+    assert model.layout(order) is layout
+    assert layout.rotary.dtype == torch.float32  # positions stay exact, whatever the weights become
+
+
+def test_a_layout_that_sampling_made_first_serves_training() -> None:
+    order = GenerationOrder(ORDERS["regions"].grid, ORDERS["regions"].groups)  # no tensor of it exists yet
+    model = make(order, target_positions=True, query_positions="target")
+    tokens, labels = batch(order)
+    with torch.inference_mode():
+        expected = model(tokens, labels, model.layout(order))
+    logits = model(tokens, labels, model.layout(order))
+    assert torch.equal(logits, expected)
+    next_token_loss(logits, tokens).mean().backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
 
 
 def test_bad_sizes_are_refused() -> None:
@@ -270,3 +328,9 @@ def test_bad_sizes_are_refused() -> None:
         make(ORDERS["raster"], dim=30, num_heads=2)
     with pytest.raises(ValueError, match="query_positions must be 'source' or 'target', got 'both'"):
         make(ORDERS["raster"], query_positions="both")
+    with pytest.raises(ValueError, match="special positions must be 'target' or 'zero', got 'one'"):
+        make(ORDERS["raster"], special_positions="one")
+    with pytest.raises(ValueError, match="num_transitions must be 0 or more, got -1"):
+        make(ORDERS["raster"], num_transitions=-1)
+    with pytest.raises(ValueError, match="grid must be three positive sizes"):
+        VideoTransformer((0, 4, 4), VOCABULARY, CLASSES, dim=32, num_layers=1, num_heads=2)

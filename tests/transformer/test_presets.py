@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from parvideo.order import regions
 from parvideo.transformer import VideoTransformer, transformer_size
 
 
@@ -22,12 +21,13 @@ def test_parameter_counts(name: str, codebook_size: int, num_classes: int, milli
     size = transformer_size(name)
     with torch.device("meta"):
         model = VideoTransformer(
-            regions((1, 24, 24), (1, 2, 2)),
+            (1, 24, 24),
             codebook_size,
             num_classes,
             size.dim,
             size.num_layers,
             size.num_heads,
+            num_transitions=3,
         )
     assert round(sum(p.numel() for p in model.parameters()) / 1e6) == millions
 
