@@ -110,16 +110,17 @@ def test_decoding_with_compiled_blocks_compiles_nothing() -> None:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     order = regions((1, 4, 4), (1, 2, 2))
-    model = VideoTransformer(order, 9, 2, dim=16, num_layers=2, num_heads=2).eval()
+    model = VideoTransformer(order.grid, 9, 2, dim=16, num_layers=2, num_heads=2, num_transitions=3).eval()
+    layout = model.layout(order)
     tokens, labels = torch.zeros(1, 16, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
-    expected = model(tokens, labels)
+    expected = model(tokens, labels, layout)
     for block in model.blocks:
         block.compile(backend="eager")
     cache = model.make_cache(1)
-    steps = [model(tokens, labels, slots, cache) for slots in order.step_slots]
+    steps = [model(tokens, labels, layout, slots, cache) for slots in order.step_slots]
     assert torch.allclose(torch.cat(steps, dim=1), expected, atol=1e-5)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 0
-    model(tokens, labels)
+    model(tokens, labels, layout)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
 
 
@@ -148,10 +149,20 @@ def test_queries_keys_and_values_meet_in_one_precision(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(attention, "attend", spy)
     order = regions((1, 4, 4), (1, 2, 2))
-    model = VideoTransformer(order, 9, 2, dim=16, num_layers=1, num_heads=2, qk_norm=True)
+    model = VideoTransformer(
+        order.grid,
+        9,
+        2,
+        dim=16,
+        num_layers=1,
+        num_heads=2,
+        qk_norm=True,
+        num_transitions=order.num_transitions,
+    )
     with warnings.catch_warnings(), torch.autocast("cpu", torch.bfloat16):
         warnings.simplefilter("error")  # PyTorch's, of a norm that cannot use its fused kernel
-        model(torch.zeros(1, 16, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+        tokens, labels = torch.zeros(1, 16, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+        model(tokens, labels, model.layout(order))
     assert dtypes == [[torch.bfloat16] * 3]
 
 
