@@ -29,6 +29,7 @@ def decode_bytes(
     guided: bool = True,
     dtype: torch.dtype | None = None,
     engine: bool = True,
+    window: int = 0,
 ) -> int:
     """Memory that generating ``batch`` clips takes at its peak, beside the transformer itself.
 
@@ -40,15 +41,16 @@ def decode_bytes(
         dtype: of the engine; the transformer's own if not given.
         engine: by the decode engine; if not, by `parvideo.sampling.generate`, which packs no weights and
             draws for all clips at once.
+        window: slots a call of `parvideo.fixed_point`, if that is what generates, without an engine.
     """
     config = transformer.config
     dtype = transformer.head.weight.dtype if dtype is None else dtype
-    group = max(map(len, order.step_slots))
+    group = max(window, *map(len, order.step_slots))
     kv_dim = config["dim"] // config["num_heads"] * config["num_kv_heads"]
     rows = batch * (2 if guided else 1)
     parameters = [*transformer.blocks.parameters(), *transformer.head.parameters()]
     weights = sum(p.numel() for p in parameters) if engine else 0
-    cache = 2 * transformer.num_layers * rows * order.num_tokens * kv_dim
+    cache = 2 * transformer.num_layers * rows * (order.num_tokens + window) * kv_dim
     shared = config["num_heads"] // config["num_kv_heads"]
     scores = 2 * max(SCORES, shared * group * order.num_tokens)
     logits = transformer.head.out_features
@@ -70,22 +72,23 @@ def batch_size_for(
     guided: bool = True,
     dtype: torch.dtype | None = None,
     engine: bool = True,
+    window: int = 0,
 ) -> int:
     """The largest batch whose `decode_bytes` fit into ``memory`` bytes.
 
     Raises:
         ValueError: if not even one clip fits; the message says how much it would take.
     """
-    least = decode_bytes(transformer, order, 1, guided, dtype, engine)
+    least = decode_bytes(transformer, order, 1, guided, dtype, engine, window)
     if least > memory:
         raise ValueError(f"memory must be at least {least} bytes to generate one clip, got {memory}")
     batch = 1
-    while decode_bytes(transformer, order, 2 * batch, guided, dtype, engine) <= memory:
+    while decode_bytes(transformer, order, 2 * batch, guided, dtype, engine, window) <= memory:
         batch *= 2
     step = batch
     while step > 1:
         step //= 2
-        if decode_bytes(transformer, order, batch + step, guided, dtype, engine) <= memory:
+        if decode_bytes(transformer, order, batch + step, guided, dtype, engine, window) <= memory:
             batch += step
     return batch
 

@@ -16,7 +16,6 @@ where the plain loop's own draw was decided by less than that rounding, some 1e-
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -103,7 +102,6 @@ class _Run:
     Attributes:
         clips: number of the clip in each row.
         steps: the first step of each that is not settled.
-        guessed: slots of each whose tokens are right or guessed.
         finished: int64 ``[B, N]``.
     """
 
@@ -133,6 +131,8 @@ class _Run:
             self.labels = torch.cat([labels, torch.full_like(labels, transformer.num_classes)])
         self.clips, self.finished = list(range(len(labels))), tokens.clone()
         self.noise = _Noise(config, indices, order, sum(self.factors), stream)
+        # The first guess of every token is 0. Its nearest neighbour's token saves no calls: whatever comes
+        # into the window is drawn anew at once.
         # A row shorter than the others is filled up with slots that stand for nothing, behind the order's.
         self.spare = max(window, *map(len, order.step_slots))
         self.tokens = torch.cat([tokens, tokens.new_zeros(len(tokens), self.spare)], dim=1)
@@ -142,7 +142,6 @@ class _Run:
             before = range(self.bounds[first])
             transformer.hidden(tokens.repeat(self.copies, 1), self.labels, self.layout, before, self.cache)
         self.steps = [first] * len(labels)
-        self.guessed = [self.bounds[first]] * len(labels)
 
     def call(self, count: CallCount | None) -> None:
         """One forward call: every clip settles a step or more."""
@@ -157,8 +156,6 @@ class _Run:
         if count is not None:
             count.calls += 1
             count.rows += width * len(self.labels)
-        for row, stop in enumerate(stops):
-            self._guess(row, stop)
         slots = torch.tensor(starts)[:, None] + torch.arange(width)
         beyond = slots >= torch.tensor(stops)[:, None]
         slots = torch.where(beyond, order.num_tokens + torch.arange(width), slots).to(device)
@@ -183,20 +180,6 @@ class _Run:
             settled = self.bounds[self.steps[row]] - start
             check_largest(largest[row, :settled])
         self._leave()
-
-    def _guess(self, row: int, stop: int) -> None:
-        """Guess the tokens of slots that come in: each is the nearest one before it."""
-        start = self.guessed[row]
-        if stop > start:
-            nearest = _nearest(self.order)
-            found: list[int] = []
-            for slot in range(start, stop):
-                origin = nearest[slot]
-                found.append(found[origin - start] if slot > origin >= start else origin)
-            guess = self.tokens[row, found]
-            here = slice(start, stop)
-            self.tokens[row, here] = torch.where(self.known[here], self.tokens[row, here], guess)
-            self.guessed[row] = stop
 
     def _hidden(self, slots: Tensor, seen: Tensor) -> Tensor:
         """Last hidden states, of the clips and then of their unguided copies: ``[copies, B, S, dim]``."""
@@ -244,9 +227,7 @@ class _Run:
         copies = torch.cat([rows + count * copy for copy in range(self.copies)])
         self.labels = self.labels[copies]
         self.cache.keep(copies)
-        self.clips, self.steps, self.guessed = (
-            [values[row] for row in staying] for values in (self.clips, self.steps, self.guessed)
-        )
+        self.clips, self.steps = ([values[row] for row in staying] for values in (self.clips, self.steps))
 
 
 class _Noise:
@@ -282,15 +263,3 @@ class _Noise:
         held = torch.cat([held, new])
         self.held[clip] = (start, held)
         return held
-
-
-@lru_cache(maxsize=8)
-def _nearest(order: GenerationOrder) -> list[int]:
-    """For each slot the earlier token that is nearest on the grid, of equals the latest; 0 for the first."""
-    places = order.target_coords.float()
-    apart = torch.cdist(places, places)
-    later = torch.ones_like(apart, dtype=torch.bool).triu()
-    apart.masked_fill_(later, torch.inf)
-    best = apart.flip(1).argmin(dim=1)
-    nearest: list[int] = (len(places) - 1 - best).tolist()
-    return [0, *nearest[1:]]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from parvideo import engine_memory
+from parvideo import engine_memory, fixed_point
 from parvideo.engine import DecodeEngine
 from parvideo.engine_memory import available_memory, batch_size_for, decode_bytes
 from parvideo.order import GenerationOrder, regions
@@ -54,6 +54,18 @@ def make(order: GenerationOrder, codebook_size: int = 2000) -> VideoTransformer:
     shape = {"dim": 32, "num_layers": 2, "num_heads": 4, "ffn_hidden": 64}
     shape["num_transitions"] = order.num_transitions
     return VideoTransformer(order.grid, codebook_size, 3, **shape).eval()
+
+
+@pytest.mark.parametrize("noise", ["uniform", "gumbel"])
+def test_a_window_takes_no_more_than_is_stated(noise: str) -> None:
+    order = regions((2, 8, 8), (1, 1, 1))
+    model = make(order, codebook_size=500)
+    config = SamplingConfig(guidance_scale=2.0, top_p=0.9, noise=noise)  # type: ignore[arg-type]
+    with torch.inference_mode(), LiveBytes() as live:
+        fixed_point.generate(model, order, torch.tensor([0, 1, 2]), config, window=24)
+    stated = decode_bytes(model, order, 3, engine=False, window=24)
+    assert 0.2 * stated < live.peak <= stated
+    assert batch_size_for(model, order, stated, engine=False, window=24) == 3
 
 
 @pytest.mark.parametrize("engine", [True, False])

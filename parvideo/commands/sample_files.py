@@ -110,7 +110,7 @@ def choose_batch_size(
     Args:
         pipeline: on the device where it is to run.
         order: to generate in.
-        config: whether there is guidance.
+        config: whether there is guidance, and what tokens are drawn by.
         processes: that share the memory.
 
     Raises:
@@ -118,17 +118,18 @@ def choose_batch_size(
     """
     transformer = pipeline.transformer
     device = transformer.head.weight.device
-    engine = device.type == "cpu"
-    memory = available_memory(device) // 2 // (processes if engine else 1)
+    on_cpu, window = device.type == "cpu", pipeline.window or 0
+    engine = on_cpu and not window and config.noise == "uniform"
+    memory = available_memory(device) // 2 // (processes if on_cpu else 1)
     guided = config.guided(order.steps)
-    least = decode_bytes(transformer, order, 1, guided, engine=engine)
+    least = decode_bytes(transformer, order, 1, guided, engine=engine, window=window)
     if least > memory:
         raise ValueError(
             f"generating one clip takes {least / 2**30:.1f} GiB, and half of the free memory is "
             f"{memory / 2**30:.1f} GiB; free some, or try --batch-size 1"
         )
-    fits = batch_size_for(transformer, order, memory, guided, engine=engine)
-    most = MOST_AT_ONCE["cpu" if engine else "cuda"]
+    fits = batch_size_for(transformer, order, memory, guided, engine=engine, window=window)
+    most = MOST_AT_ONCE["cpu" if on_cpu else "cuda"]
     return 1 << (min(fits, most).bit_length() - 1)
 
 
