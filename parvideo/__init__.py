@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from parvideo.sampling import SamplingConfig, generate
     from parvideo.transformer import VideoTransformer
 
-__version__ = "0.1.0"
-
 __all__ = [
     "GenerationOrder",
     "OrderSpec",

@@ -1,11 +1,10 @@
-"""From files to clips with labels: reading, transforms, UCF-101, class folders, the toy set, token shards."""
+"""From files to clips with labels: reading, transforms, UCF-101, class folders, token shards."""
 
 from parvideo.datasets.cache import build_cache
 from parvideo.datasets.clips import ClipDataset, ClipItem, Policy, TooManyUnreadableError
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import Backend, read_frames
 from parvideo.datasets.tokens import TokenDataset, TokenItem, TokenPlan, TokenWriter
-from parvideo.datasets.toy import ToySettings, draw_toy_clip, toy_videos, write_toy_data
 from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import Split, VideoList, VideoRecord, load_videos
@@ -22,23 +21,19 @@ __all__ = [
     "TokenPlan",
     "TokenWriter",
     "TooManyUnreadableError",
-    "ToySettings",
     "UnreadableVideoError",
     "VideoInfo",
     "VideoList",
     "VideoRecord",
     "build_cache",
-    "draw_toy_clip",
     "flip_horizontally",
     "load_videos",
     "probe",
     "read_clips",
     "read_frames",
     "resize_and_crop",
-    "toy_videos",
     "write_avi",
     "write_clips",
     "write_contact_sheet",
     "write_mp4",
-    "write_toy_data",
 ]

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from parvideo.checks import check_seed
 from parvideo.datasets.cache import FrameCache
-from parvideo.datasets.looking import look_into
+from parvideo.datasets.probe_cache import look_into
 from parvideo.datasets.reading import Backend, read_frames
 from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import VideoList, VideoRecord
 from parvideo.files import AnyPath
-from parvideo.seeds import check_seed
 
 Policy = Literal["random", "center", "all"]
 
@@ -93,7 +93,7 @@ class ClipDataset(Dataset[ClipItem]):
             backend: the decoder, see :func:`parvideo.datasets.reading.read_frames`.
             max_bad: the share of unreadable files above which it is an error.
             infos: what :func:`probe` gave, by record id; other files are looked into unless they were before
-                and have not been touched (:func:`parvideo.datasets.looking.look_into`).
+                and have not been touched (:func:`parvideo.datasets.probe_cache.look_into`).
             cache: a folder of :func:`parvideo.datasets.build_cache` to take frames from, of the same
                 ``size``; the clips are the same bit for bit.
 

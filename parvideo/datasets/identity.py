@@ -6,7 +6,7 @@ Tokens, cached frames and reference features are recognised by it.
 from collections.abc import Sequence
 from pathlib import Path
 
-from parvideo.datasets.kept import kept
+from parvideo.datasets.metadata_cache import kept
 from parvideo.datasets.videos import VideoList
 from parvideo.files import sha256_file, sha256_json
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parvideo.datasets.images import is_pillows, probe_image
+from parvideo.datasets.truncation import check_length, check_whole, promised
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo, constant_rate
-from parvideo.datasets.whole import check_length, check_whole, promised
 from parvideo.files import AnyPath
 
 if TYPE_CHECKING:

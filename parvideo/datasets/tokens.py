@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from parvideo.clips import TensorLike, as_tensor
 from parvideo.files import AnyPath, atomic_path, read_json, sha256_file, sha256_json, write_json
+from parvideo.pixels import TensorLike, as_tensor
 
 PLAN, MANIFEST = "plan.json", "manifest.json"
 CHECKED = ("layout", "split", "split_index", "held_out_time", "lists")

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from parvideo.clips import TensorLike, as_tensor, check_clips
+from parvideo.pixels import TensorLike, as_tensor, check_clips
 
 
 def resize_and_crop(clip: TensorLike, size: int | tuple[int, int]) -> Tensor:

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from parvideo.arrays import read_npy
-from parvideo.clips import TensorLike, check_clips
 from parvideo.files import AnyPath, atomic_path
+from parvideo.pixels import TensorLike, check_clips
 
 
 def write_mp4(path: AnyPath, clip: TensorLike, fps: float, crf: int = 16) -> None:

@@ -1,23 +1,19 @@
-"""How good generated clips are: features, FVD, KVD and rFVD under named protocols, and reports of them."""
+"""How good generated clips are: features, FVD, KVD, rFVD, and how well a tokenizer reconstructs."""
 
-from parvideo.metrics.classifier import SmallI3DExtractor, train_classifier
-from parvideo.metrics.extractors import FeatureExtractor, I3DExtractor
+from parvideo.metrics.extractors.i3d import FeatureExtractor, I3DExtractor
+from parvideo.metrics.extractors.small_i3d import SmallI3DExtractor, train_classifier
 from parvideo.metrics.frechet import FrechetFormula, frechet_distance
 from parvideo.metrics.fvd import FrechetResult, FrechetVideoDistance, id_keys
-from parvideo.metrics.kernel import kernel_distance
-from parvideo.metrics.protocols import PROTOCOLS, Protocol, get_protocol
+from parvideo.metrics.kvd import kernel_distance
 
 __all__ = [
-    "PROTOCOLS",
     "FeatureExtractor",
     "FrechetFormula",
     "FrechetResult",
     "FrechetVideoDistance",
     "I3DExtractor",
-    "Protocol",
     "SmallI3DExtractor",
     "frechet_distance",
-    "get_protocol",
     "id_keys",
     "kernel_distance",
     "train_classifier",

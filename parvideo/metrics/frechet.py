@@ -14,7 +14,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from parvideo.clips import TensorLike, as_array
+from parvideo.pixels import TensorLike, as_array
 
 Array = NDArray[np.float64]
 SquareRoot = Literal["exact", "svd", "sqrtm"]

@@ -1,7 +1,7 @@
 """Fréchet video distance: how far generated clips lie from real ones in the feature space of a network.
 
 Unterthiner et al., "Towards Accurate Generative Models of Video" (arXiv 1812.01717). The metric takes
-features and owns no network; `parvideo.metrics.extractors` makes them from clips.
+features and owns no network; `parvideo.metrics.extractors.i3d` makes them from clips.
 """
 
 import hashlib
@@ -14,10 +14,9 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from parvideo.clips import TensorLike, as_array, as_tensor
 from parvideo.metrics.frechet import Array, FrechetFormula, covariance_rank, frechet_distance
-from parvideo.metrics.kernel import kernel_distance
-from parvideo.metrics.statistics import (
+from parvideo.metrics.kvd import kernel_distance
+from parvideo.metrics.uncertainty import (
     Extrapolation,
     Floor,
     Ids,
@@ -26,6 +25,7 @@ from parvideo.metrics.statistics import (
     group_jackknife,
     real_floor,
 )
+from parvideo.pixels import TensorLike, as_array, as_tensor
 
 
 def id_keys(ids: Sequence[str]) -> Tensor:

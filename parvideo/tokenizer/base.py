@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from parvideo.clips import TensorLike
+from parvideo.pixels import TensorLike
 
 
 class VideoTokenizer(nn.Module, ABC):

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from parvideo.clips import TensorLike, as_tensor
 from parvideo.files import AnyPath
-from parvideo.state_files import load_exactly, read_state, shape_of, without
+from parvideo.pixels import TensorLike, as_tensor
+from parvideo.state_dicts import load_exactly, read_state, shape_of, without
 from parvideo.tokenizer.base import VideoTokenizer
 
 PUBLISHED_URL = "https://huggingface.co/FoundationVision/LlamaGen/resolve/main/vq_ds16_c2i.pt"

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parvideo.files import AnyPath
-from parvideo.state_files import read_state
+from parvideo.state_dicts import read_state
 
 # Widths of VGG-16's convolutions, in stages that end where LPIPS looks.
 VGG_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))

@@ -137,7 +137,7 @@ def _load_block(block: _Block, state: dict[str, Tensor], name: str) -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The state dict, checked for the last tensor that is needed."""
-    from parvideo.state_files import read_state
+    from parvideo.state_dicts import read_state
 
     state = dict(read_state(path))
     for name, shape in (

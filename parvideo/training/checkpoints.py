@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from parvideo.files import atomic_path
-from parvideo.state_files import unpickle
+from parvideo.state_dicts import unpickle
 
 FOLDER = "checkpoints"
 DESCRIPTION = "parvideo_model"

@@ -10,12 +10,12 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset
 
+from parvideo.checks import check_seed, whole_number
 from parvideo.datasets import ClipDataset, ClipItem, TokenDataset, TokenItem, VideoList, load_videos
-from parvideo.datasets.left_out import check_classes, clip_lines, listing_lines
+from parvideo.datasets.skipped import check_classes, clip_lines, listing_lines
 from parvideo.datasets.tokens import check_alike
-from parvideo.pretrained import TOKENIZER, fingerprint, load_extra
-from parvideo.seeds import check_seed, whole_number
-from parvideo.training.batches import Draw, EndlessBatches, held_out_batches
+from parvideo.pretrained.folder import TOKENIZER, fingerprint, load_extra
+from parvideo.training.samplers import Draw, EndlessBatches, held_out_batches
 
 
 class _EndlessDataModule(lightning.LightningDataModule):

@@ -9,10 +9,10 @@ import torch
 from torch import Size
 
 from parvideo.files import sha256_json
-from parvideo.pretrained import order_data, read_transformer_config
+from parvideo.pretrained.folder import order_data, read_transformer_config
 from parvideo.training.data import ClipDataModule, TokenDataModule
-from parvideo.training.generator_module import GeneratorModule
-from parvideo.training.tokenizer_module import TokenizerModule
+from parvideo.training.generator import GeneratorModule
+from parvideo.training.tokenizer import TokenizerModule
 
 FREE = frozenset({"dropout", "attention_dropout", "gradient_checkpointing", "checkpoint_activations"})
 """Settings in a model's configuration that another start of the run may change: no weight depends on them."""

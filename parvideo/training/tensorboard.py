@@ -8,7 +8,7 @@ from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
-from parvideo.clips import check_clips
+from parvideo.pixels import check_clips
 from parvideo.tokenizer.quantizers import FSQ
 
 FRAME_MILLISECONDS = 125

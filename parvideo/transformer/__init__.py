@@ -1,7 +1,7 @@
 """The autoregressive transformer over tokens: rotary positions, attention, cache, blocks, the model."""
 
 from parvideo.transformer.cache import KVCache
-from parvideo.transformer.factors import next_token_loss
+from parvideo.transformer.factorization import next_token_loss
 from parvideo.transformer.model import VideoTransformer
 from parvideo.transformer.presets import SIZES, TransformerSize, transformer_size
 

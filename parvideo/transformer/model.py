@@ -12,7 +12,7 @@ from parvideo.order import GenerationOrder, Grid
 from parvideo.transformer.attention import AttentionMask
 from parvideo.transformer.blocks import TransformerBlock
 from parvideo.transformer.cache import KVCache
-from parvideo.transformer.factors import check_factors
+from parvideo.transformer.factorization import check_factors
 from parvideo.transformer.layout import SlotLayout
 from parvideo.transformer.norm import RMSNorm
 from parvideo.transformer.rotary import (
@@ -50,7 +50,7 @@ class VideoTransformer(nn.Module):
         norm_eps: of every RMSNorm.
         gradient_checkpointing: recompute each block in the backward pass instead of storing it.
         factors: predict a token as digits below these factors, whose product is ``codebook_size`` (see
-            `parvideo.transformer.factors`): the head then has their sum of outputs, not their product.
+            `parvideo.transformer.factorization`): the head then has their sum of outputs, not their product.
         num_transitions: transition tokens to hold: the most that an order it is given needs
             (`GenerationOrder.num_transitions`). With ``target_positions`` one model can serve several orders.
         target_positions: add to what a slot is fed an embedding of the place it predicts, which a model of

@@ -7,8 +7,8 @@ import torch
 
 from parvideo.datasets.cache import FrameCache, build_cache, cached_path
 from parvideo.datasets.clips import ClipDataset, TooManyUnreadableError
-from parvideo.datasets.toy import ToySettings, write_toy_data
 from parvideo.datasets.videos import VideoList, load_videos
+from parvideo.synthetic.shapes import ToySettings, write_toy_data
 
 
 @pytest.fixture

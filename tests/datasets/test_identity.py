@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from parvideo.datasets import identity as module
-from parvideo.datasets import kept as store
+from parvideo.datasets import metadata_cache as store
 from parvideo.datasets.cache import FrameCache, build_cache
 from parvideo.datasets.identity import content_hash, content_hashes, identity
-from parvideo.datasets.toy import ToySettings, write_toy_data
 from parvideo.datasets.videos import VideoList, load_videos
 from parvideo.files import sha256_file, write_json
+from parvideo.synthetic.shapes import ToySettings, write_toy_data
 
 
 @pytest.fixture(autouse=True)

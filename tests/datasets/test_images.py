@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from video_files import grey, numbers, quarters
 
 from parvideo.datasets import ClipDataset, VideoRecord, load_videos
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_chunks, read_frames
 from parvideo.datasets.video_info import UnreadableVideoError
+from tests.video_files import grey, numbers, quarters
 
 
 def write(path: Path, value: int, size: tuple[int, int] = (20, 16), mode: str = "RGB") -> Path:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from video_files import Picture, grey, numbers, quarters, shown_by_ffmpeg, write
 
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
 from parvideo.datasets.transforms import resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError
+from tests.video_files import Picture, grey, numbers, quarters, shown_by_ffmpeg, write
 
 TURNS = list(itertools.product((0, 90, 180, 270), (False, True)))
 KINDS = [("mp4", "libx264"), ("mov", "libx265"), ("mp4", "mpeg4"), ("mkv", "libx264"), ("mkv", "libx265")]

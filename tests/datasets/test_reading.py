@@ -12,9 +12,9 @@ import torch
 
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
-from parvideo.datasets.toy import ToySettings, ToyVideo, draw_toy_clip
 from parvideo.datasets.video_info import UnreadableVideoError
 from parvideo.datasets.writing import write_avi, write_mp4
+from parvideo.synthetic.shapes import ToySettings, ToyVideo, draw_toy_clip
 
 SETTINGS = ToySettings(height=48, width=64, frames=60)
 

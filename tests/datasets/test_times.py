@@ -11,15 +11,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from video_files import MILLISECOND, Picture, copy_from, grey, numbers, write
 
-from parvideo.datasets import looking
+from parvideo.datasets import probe_cache as looking
 from parvideo.datasets.clips import ClipDataset
-from parvideo.datasets.kept import _seen
+from parvideo.datasets.metadata_cache import _seen
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_chunks, read_frames
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import VideoRecord
+from tests.video_files import MILLISECOND, Picture, copy_from, grey, numbers, write
 
 QUIET = {"x265-params": "log-level=none"}
 VARYING = [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.mov", "libx265"), ("a.webm", "libvpx")]
@@ -274,7 +274,7 @@ def test_a_video_is_looked_into_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         write(tmp_path / "a.mp4", map(grey, range(len(ticks))), ticks=ticks, time_base=MILLISECOND),
         write(tmp_path / "b.avi", map(grey, range(40)), "mpeg4"),
     ]
-    monkeypatch.setattr("parvideo.datasets.kept._SETTLED", -(10**18))
+    monkeypatch.setattr("parvideo.datasets.metadata_cache._SETTLED", -(10**18))
     monkeypatch.setenv("PARVIDEO_CACHE", str(tmp_path / "kept"))
     found = looking.look_into(paths)
     assert found == [probe(path) for path in paths]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from parvideo.datasets.clips import ClipDataset
-from parvideo.datasets.toy import ToySettings, write_toy_data
 from parvideo.datasets.ucf101 import read_infos, unpack, verify, write_manifest
 from parvideo.datasets.videos import load_videos
+from parvideo.synthetic.shapes import ToySettings, write_toy_data
 
 OFFICIAL = Path(__file__).parents[2] / "data/ucf101/ucfTrainTestlist"
 
@@ -80,7 +80,7 @@ def test_the_manifest_saves_the_looking(root: Path, tmp_path: Path, monkeypatch:
     infos = read_infos(tmp_path / "manifest.json", videos)
     assert len(infos) == 12
     with monkeypatch.context() as patch:
-        patch.setattr("parvideo.datasets.looking.probe", lambda path: pytest.fail(f"looked into {path}"))
+        patch.setattr("parvideo.datasets.probe_cache.probe", lambda path: pytest.fail(f"looked into {path}"))
         assert len(ClipDataset(videos, 9, 16, fps=8, infos=infos)) == 12
     damaged = bytearray(videos.records[3].path.read_bytes())
     damaged[len(damaged) // 2] ^= 1  # of equal size

@@ -11,8 +11,8 @@ from PIL import Image
 
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
-from parvideo.datasets.toy import ToySettings, ToyVideo, draw_toy_clip
 from parvideo.datasets.writing import read_clips, write_avi, write_clips, write_contact_sheet, write_mp4
+from parvideo.synthetic.shapes import ToySettings, ToyVideo, draw_toy_clip
 
 
 def toy_clip(label: int = 0) -> torch.Tensor:

@@ -13,7 +13,7 @@ from parvideo.metrics.frechet import (
     frechet_from_moments,
     moments,
 )
-from parvideo.metrics.kernel import kernel_distance
+from parvideo.metrics.kvd import kernel_distance
 
 FORMULAS = [FrechetFormula(root, ddof) for root in ("exact", "svd", "sqrtm") for ddof in (0, 1)]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parvideo.metrics import i3d_weights, known_clips
-from parvideo.metrics.extractors import I3DExtractor
+from parvideo.metrics import known_clips
+from parvideo.metrics.extractors import i3d_weights
+from parvideo.metrics.extractors.i3d import I3DExtractor
 
 
 def test_the_clips_are_these_bytes() -> None:

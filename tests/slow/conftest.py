@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from parvideo.datasets import ToySettings, write_toy_data
-from parvideo.metrics.classifier import SmallI3D, SmallI3DExtractor
+from parvideo.metrics.extractors.small_i3d import SmallI3D, SmallI3DExtractor
 from parvideo.order import regions
-from parvideo.pretrained import save_generator, save_tokenizer
+from parvideo.pretrained.folder import save_generator, save_tokenizer
+from parvideo.synthetic import ToySettings, write_toy_data
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.transformer import VideoTransformer
 

@@ -21,14 +21,14 @@ import pytest
 import torch
 
 from parvideo.training.checkpoints import FOLDER
-from parvideo.training.logs import read_metrics
+from parvideo.training.loggers import read_metrics
 
 logger = logging.getLogger(__name__)
 pytestmark = pytest.mark.slow
 
 KILLS = 20
 COMMANDS = ("tokenize", "fit", "sample", "evaluate")
-_PRELOAD = ["parvideo.cli", *(f"parvideo.commands.{name}" for name in COMMANDS)]
+_PRELOAD = ["parvideo.cli", *(f"parvideo.cli.{name}" for name in COMMANDS)]
 CPU = ["--accelerator=cpu"]
 
 
@@ -122,7 +122,7 @@ def test_tokenizing(folder: Path, tmp_path: Path) -> None:
 def test_training(folder: Path, tmp_path: Path) -> None:
     def words(out: Path) -> list[str]:
         return [
-            *("fit", "--model", "parvideo.training.generator_module.GeneratorModule"),
+            *("fit", "--model", "parvideo.training.generator.GeneratorModule"),
             *("--data", "parvideo.training.data.TokenDataModule", f"--data.tokens={folder / 'tokens'}"),
             *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1"),
             *("--model.num_heads=2", "--model.dropout=0.2", "--model.lr=0.01", "--data.batch_size=4"),

@@ -18,7 +18,7 @@ import torch
 
 from parvideo.datasets import TokenDataset, TokenWriter
 from parvideo.training.checkpoints import FOLDER, list_checkpoints
-from parvideo.training.logs import read_metrics
+from parvideo.training.loggers import read_metrics
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def tokenize(folder: Path, out: Path, devices: int) -> None:
 
 def training(folder: Path, out: Path, devices: int, *more: str) -> list[object]:
     return [
-        *("fit", "--model", "parvideo.training.generator_module.GeneratorModule"),
+        *("fit", "--model", "parvideo.training.generator.GeneratorModule"),
         *("--data", "parvideo.training.data.TokenDataModule", f"--data.tokens={folder / 'tokens'}"),
         *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1", "--model.num_heads=2"),
         *("--model.lr=0.01", "--global_batch=8", f"--data.batch_size={8 // devices}"),
@@ -195,7 +195,7 @@ def alike(expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor]) -> No
 
 def tokenizer_training(folder: Path, out: Path, devices: int, *more: str) -> list[object]:
     return [
-        *("fit", "--model", "parvideo.training.tokenizer_module.TokenizerModule"),
+        *("fit", "--model", "parvideo.training.tokenizer.TokenizerModule"),
         *("--model.tokenizer", "parvideo.tokenizer.CausalVideoTokenizer"),
         *("--model.tokenizer.channels=4", "--model.tokenizer.channel_multipliers=[1,1]"),
         *("--model.tokenizer.num_res_blocks=1", "--model.tokenizer.time_strides=[2]"),

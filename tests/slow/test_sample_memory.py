@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from parvideo.order import regions
-from parvideo.pretrained import save_generator, save_tokenizer
+from parvideo.pretrained.folder import save_generator, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.transformer import VideoTransformer
 

@@ -11,12 +11,12 @@ import torch
 
 from parvideo.order import regions
 from parvideo.pipeline import VideoPipeline
-from parvideo.pretrained import load_orders, load_tokenizer, load_transformer
+from parvideo.pretrained.folder import load_orders, load_tokenizer, load_transformer
 from parvideo.sampling import SamplingConfig
 from parvideo.tokenizer import LlamaGenTokenizer
 from parvideo.transformer import VideoTransformer
 
-TOOL = Path(__file__).parents[2] / "tools" / "convert_weights.py"
+TOOL = Path(__file__).parents[2] / "tools" / "convert" / "llamagen.py"
 CODES, CLASSES = 20, 3
 
 

@@ -15,18 +15,14 @@ import yaml
 from jsonargparse import ArgumentParser
 from scipy import stats
 
-from parvideo.datasets.toy_bench import BenchSettings
+from parvideo.synthetic.objects import BenchSettings
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
 
 @pytest.fixture(scope="module")
 def study() -> ModuleType:
-    sys.path.insert(0, str(TOOLS))
-    try:
-        return importlib.import_module("study_report")
-    finally:
-        sys.path.remove(str(TOOLS))
+    return importlib.import_module("tools.order_study.report")
 
 
 def plain(study: ModuleType) -> object:
@@ -85,7 +81,7 @@ def test_the_picture_puts_the_faster_left_and_the_better_lower(study: ModuleType
     ],
 )
 def test_a_plan_that_cannot_be_is_named(study: ModuleType, change: dict[str, object], named: str) -> None:
-    plans = importlib.import_module("study_plan")
+    plans = importlib.import_module("tools.order_study.plan")
     plan = plans.StudyPlan(BenchSettings(), 17, 32, Path("t"), Path("g"), [plans.Arm("1x")])
     with pytest.raises(ValueError, match=named):
         replace(plan, **change)
@@ -93,10 +89,10 @@ def test_a_plan_that_cannot_be_is_named(study: ModuleType, change: dict[str, obj
 
 @pytest.mark.parametrize("name", ["reduced", "full"])
 def test_the_plans_are_sound(study: ModuleType, name: str) -> None:
-    plans = importlib.import_module("study_plan")
+    plans = importlib.import_module("tools.order_study.plan")
     parser = ArgumentParser()
     parser.add_class_arguments(plans.StudyPlan, "plan")
-    given = yaml.safe_load((TOOLS.parent / "configs" / "study" / f"{name}.yaml").read_text())
+    given = yaml.safe_load((TOOLS.parent / "configs" / "order_study" / f"{name}.yaml").read_text())
     plan = parser.instantiate(parser.parse_object(given))["plan"]
     steps = {name: spec.build((5, 8, 8)).steps for name, spec in plan.rows.items()}
     assert (steps["1x"], steps["4x"], steps["16x"]) == (320, 83, 35)
@@ -108,7 +104,7 @@ def test_the_plans_are_sound(study: ModuleType, name: str) -> None:
 
 def tiny_plan(folder: Path) -> Path:
     """A study of two arms in seconds, its configs made from the reduced study's."""
-    configs = TOOLS.parent / "configs" / "study"
+    configs = TOOLS.parent / "configs" / "order_study"
     for part, steps in (("tokenizer", 6), ("generator", 4)):
         config = yaml.safe_load((configs / f"{part}_reduced.yaml").read_text())
         config["trainer"] |= {"max_steps": steps, "val_check_interval": steps, "accelerator": "cpu"}
@@ -138,7 +134,7 @@ def tiny_plan(folder: Path) -> Path:
 
 def run(plan: Path, out: Path, stop_after: str | None = None) -> None:
     """Run a study; kill it once the file ``stop_after`` is there."""
-    words = [sys.executable, str(TOOLS / "study.py"), "run", "--config", str(plan), "--out", str(out)]
+    words = [sys.executable, "-m", "tools.order_study", "run", "--config", str(plan), "--out", str(out)]
     process = subprocess.Popen(
         words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )

@@ -1,6 +1,6 @@
 """The estimate of dependency, on sources whose answer is known, and the tool that draws it."""
 
-import importlib.util
+import importlib
 import json
 import re
 from pathlib import Path
@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from parvideo import dependency
 from parvideo.datasets.tokens import TokenPlan, TokenWriter
+from tools.token_dependency import estimate as dependency
 
 STAY_TIME, STAY_SPACE, SYMBOLS = 0.8, 0.6, 8
 
@@ -157,13 +157,7 @@ def test_groups_fitted_on_noise_find_nothing_in_other_noise() -> None:
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    path = Path(__file__).parents[2] / "tools" / "token_dependency.py"
-    spec = importlib.util.spec_from_file_location("token_dependency", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("tools.token_dependency.__main__")
 
 
 def test_every_pair_of_tokens_has_one_offset(tool: ModuleType) -> None:

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from parvideo.cli import main
-from parvideo.commands.fit import fit
+from parvideo.cli.fit import fit
 from parvideo.datasets import TokenDataset, TokenPlan, TokenWriter
-from parvideo.pretrained import TOKENIZER, fingerprint
-from parvideo.training.batches import EndlessBatches
-from parvideo.training.callbacks import StepSeed
+from parvideo.pretrained.folder import TOKENIZER, fingerprint
+from parvideo.training.callbacks.misc import StepSeed
 from parvideo.training.checkpoints import FOLDER, list_checkpoints
-from parvideo.training.generator_module import GeneratorModule
+from parvideo.training.generator import GeneratorModule
 from parvideo.training.resuming import RECORD, changed_settings, flat_settings
+from parvideo.training.samplers import EndlessBatches
 
 FIXED = "--model.max_steps=9"  # a schedule that does not end with the run
 CONSTANT = "--model.final_lr=1"
@@ -24,7 +24,7 @@ CONSTANT = "--model.final_lr=1"
 
 def arguments(tokens: Path, out: Path, steps: int, *more: str) -> list[str]:
     return [
-        *("--model", "parvideo.training.generator_module.GeneratorModule"),
+        *("--model", "parvideo.training.generator.GeneratorModule"),
         *("--data", "parvideo.training.data.TokenDataModule", f"--data.tokens={tokens}"),
         *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1", "--model.num_heads=2"),
         *("--model.dropout=0.2", "--model.label_dropout=0.3", "--model.lr=0.01", "--model.warmup_steps=2"),
@@ -255,8 +255,8 @@ def refused(
         (["--model.num_layers=2"], "num_layers is 1 there and 2 here"),
         (["--model.qk_norm=true"], "qk_norm is false there and true here"),
         (["--model.factors=[3,3]"], "factors is null there and [3, 3] here"),
-        (["--model.order.regions=[1,1,1]"], "orders is"),
-        (['--model.more_orders=[{"regions":[1,1,1]}]'], "orders is"),
+        (["--model.order.regions=[1,1,1]"], "order is"),
+        (['--model.more_orders=[{"regions":[1,1,1]}]'], "order is"),
         (["--data.seed=1"], "data.seed is 0 there and 1 here"),
         (["--seed_everything=1"], "seed_everything is 0 there and 1 here"),
         (["--trainer.max_steps=3"], "at step 4, and trainer.max_steps is 3"),
@@ -305,7 +305,7 @@ def made_anew(tokens: Path, folder: Path, change: str) -> Path:
     [
         ("classes", "the classes are Left, Right there and Left, Wrong here"),
         ("tokenizer", "the tokens' tokenizer is"),
-        ("grid", "order is"),
+        ("grid", "grid is"),
         ("content", "the set it was trained on differs"),
     ],
 )
@@ -359,7 +359,7 @@ def test_a_run_begun_by_anothers_checkpoint_goes_on_from_its_own(
 
 def tokenizer_arguments(root: Path, out: Path, steps: int, *more: str) -> list[str]:
     return [
-        *("--model", "parvideo.training.tokenizer_module.TokenizerModule"),
+        *("--model", "parvideo.training.tokenizer.TokenizerModule"),
         *("--model.tokenizer", "parvideo.tokenizer.CausalVideoTokenizer"),
         *("--model.tokenizer.channels=4", "--model.tokenizer.channel_multipliers=[1,1]"),
         *("--model.tokenizer.num_res_blocks=1", "--model.tokenizer.time_strides=[2]"),
@@ -380,7 +380,7 @@ def tokenizer_arguments(root: Path, out: Path, steps: int, *more: str) -> list[s
 def test_a_tokenizers_run(
     tmp_path: Path, tokens_folder: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from parvideo.datasets import ToySettings, write_toy_data
+    from parvideo.synthetic import ToySettings, write_toy_data
 
     toy, run = tmp_path / "toy", tmp_path / "run"
     write_toy_data(

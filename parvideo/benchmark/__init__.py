@@ -1,0 +1,1 @@
+"""How fast decoding is, beside the machine's own limits and the published code."""

@@ -1,0 +1,1 @@
+"""Everything, small, in minutes: train, sample, score, and a page to look at."""

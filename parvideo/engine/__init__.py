@@ -1,0 +1,1 @@
+"""The same tokens as `parvideo.sampling.generate`, near the machine's limit."""

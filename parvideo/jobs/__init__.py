@@ -1,0 +1,1 @@
+"""Long work over many clips: shared over devices, and going on where it stopped."""

@@ -1,0 +1,423 @@
+"""The pipeline: a generator with its tokenizer and class names, from class names to clips."""
+
+import dataclasses
+import math
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from parvideo.checks import whole_number
+from parvideo.engine.cpu import DecodeEngine
+from parvideo.engine.cuda_graphs import GraphEngine
+from parvideo.order import GenerationOrder
+from parvideo.pipeline.class_names import find_class
+from parvideo.pixels import TensorLike, as_tensor, to_float, to_uint8
+from parvideo.pretrained.folder import (
+    load_class_names,
+    load_extra,
+    load_orders,
+    load_tokenizer,
+    load_transformer,
+)
+from parvideo.sampling import SamplingConfig, StepCallback, extend, fixed_point, generate
+from parvideo.tokenizer import CausalVideoTokenizer, VideoTokenizer
+from parvideo.tokenizer.streaming import decode_stream
+from parvideo.transformer import VideoTransformer
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all) over all batches."""
+
+DECODE_PIXELS = {"cpu": 1 << 19, "cuda": 1 << 21}
+"""Pixels decoded at a time, of all clips and frames together; a clip of 17x128x128 has 278528. By shapes
+alone, so that the same tokens give the same clips whatever memory is free."""
+
+
+class VideoPipeline:
+    """Class-conditional video generation: ``VideoPipeline.from_pretrained(folder).generate(["Archery"])``."""
+
+    def __init__(
+        self,
+        tokenizer: VideoTokenizer,
+        transformer: VideoTransformer,
+        class_names: Sequence[str],
+        orders: Sequence[GenerationOrder],
+        fps: float | None = None,
+        graphs: bool = False,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            tokenizer: decodes tokens.
+            transformer: generates them.
+            class_names: in label order.
+            orders: that the transformer was trained in; it generates in the first unless asked otherwise.
+            fps: frames a second of the clips it was trained on, if known.
+            graphs: generate by CUDA graphs (`parvideo.engine.cuda_graphs`), not yet tried on a GPU.
+
+        Raises:
+            ValueError: if the codebooks or the number of classes do not agree, there is no order or one that
+                does not fit the transformer, or graphs are asked for elsewhere than on CUDA.
+        """
+        if tokenizer.codebook_size != transformer.codebook_size:
+            raise ValueError(
+                f"the transformer's codebook_size is {transformer.codebook_size}, "
+                f"the tokenizer's {tokenizer.codebook_size}; they do not belong together"
+            )
+        if len(class_names) != transformer.num_classes:
+            raise ValueError(
+                f"class_names has {len(class_names)} names, the transformer {transformer.num_classes} classes"
+            )
+        self.tokenizer, self.transformer = tokenizer.eval(), transformer.eval()
+        self.class_names = list(class_names)
+        device = transformer.head.weight.device
+        if graphs and device.type != "cuda":
+            raise ValueError(
+                f"graphs=True is for CUDA, whose graphs it captures; the transformer lies on {device}, where "
+                "graphs=False uses the engine for CPUs"
+            )
+        self.graphs = graphs
+        self._engine: DecodeEngine | GraphEngine | None = None
+        self.fps = fps
+        self.window: int | None = (
+            None  # slots a call of `parvideo.sampling.fixed_point`; None for a step a call
+        )
+        self.clip_shape = tokenizer.clip_shape(transformer.grid)
+        if not orders:
+            raise ValueError("orders must name at least one order that the transformer was trained in")
+        for order in orders:
+            transformer.layout(order)  # refuses one that does not fit
+        self.orders = list(orders)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: Path | str, device: str | torch.device = "cpu", graphs: bool = False
+    ) -> Self:
+        """Load a generator's model folder, or the run folder around one.
+
+        Args:
+            folder: the folder.
+            device: to load it onto.
+            graphs: generate by CUDA graphs, see `VideoPipeline`.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if its files do not fit together, or graphs are asked for elsewhere than on CUDA.
+        """
+        folder = Path(folder)
+        transformer = load_transformer(folder, device)
+        extra = load_extra(folder)
+        tokenizer, names = load_tokenizer(folder, device), load_class_names(folder)
+        return cls(tokenizer, transformer, names, load_orders(folder), extra.get("fps"), graphs)
+
+    def find_order(self, name: str | None = None, regions: Sequence[int] | None = None) -> GenerationOrder:
+        """One of the orders that the model was trained in.
+
+        Args:
+            name: of the order, such as ``"1x4x4"`` or ``"dyadic-64"`` (`OrderSpec.name`).
+            regions: (rt, rh, rw) of the order, in place of its name. The main order if neither is given.
+
+        Raises:
+            ValueError: if both are given, the regions are none, or the model was not trained in such an
+                order; the message names those it was.
+        """
+        if name is not None and regions is not None:
+            raise ValueError(f"order is {name!r} and regions {regions}; give one of the two")
+        if name is None and regions is None:
+            return self.orders[0]
+        names = ", ".join(order.name for order in self.orders)
+        if regions is None:
+            for order in self.orders:
+                if order.name == name:
+                    return order
+            raise ValueError(f"order is {name!r}; this model was trained in {names}")
+        try:
+            cut = tuple(operator.index(count) for count in regions)
+        except TypeError:
+            raise ValueError(f"regions is {regions!r}; give three whole numbers (rt, rh, rw)") from None
+        for order in self.orders:
+            if order.spec is not None and order.spec.by_regions and order.spec.regions == cut:
+                return order
+        raise ValueError(f"regions is {cut}; this model was trained in {names}")
+
+    def resolve_class(self, name: str | int | None) -> int:
+        """The label of a class.
+
+        Args:
+            name: a str is a name (case matters only where two names differ by nothing else), also ``"10"``;
+                an int is an index; None stands for no class.
+
+        Raises:
+            ValueError: if there is no such class; the message suggests near names.
+        """
+        return find_class(self.class_names, name)
+
+    def generate(
+        self,
+        classes: Sequence[str | int | None],
+        num_per_class: int = 1,
+        seed: int = 0,
+        config: SamplingConfig | None = None,
+        batch_size: int = 16,
+        progress: Progress | None = None,
+        order: str | GenerationOrder | None = None,
+        regions: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Generate clips: all of the first class, then all of the second, and so on.
+
+        Clip number i depends on its class, ``seed`` and i alone, not on ``batch_size``.
+
+        Args:
+            classes: of each a name (str), an index (int), or None to generate without a class.
+            num_per_class: clips of each.
+            seed: of the random numbers; takes the place of the config's.
+            config: how to sample; plain sampling if not given.
+            batch_size: clips generated together.
+            progress: called after each step.
+            order: to generate in, or its name; see `find_order`.
+            regions: (rt, rh, rw) of the order, in place of it.
+
+        Returns:
+            uint8 ``[B, T, H, W, 3]``, B = len(classes) · num_per_class.
+
+        Raises:
+            ValueError: on an unknown class or order, or a number that is not positive.
+        """
+        if regions is not None:
+            order = self.find_order(order.name if isinstance(order, GenerationOrder) else order, regions)
+        labels = self._labels(classes, num_per_class)
+        tokens = self.generate_tokens(labels, seed, config, batch_size, progress=progress, order=order)
+        return self.decode(tokens, batch_size)
+
+    def generate_tokens(
+        self,
+        labels: TensorLike | Sequence[int],
+        seed: int = 0,
+        config: SamplingConfig | None = None,
+        batch_size: int = 16,
+        indices: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        order: str | GenerationOrder | None = None,
+    ) -> Tensor:
+        """Generate token grids, int64 ``[B, t, h, w]`` on the model's device, for labels int64 ``[B]``.
+
+        Args:
+            labels: the class of each clip, on any device; the number of classes stands for no class.
+            seed: of the random numbers; takes the place of the config's.
+            config: how to sample.
+            batch_size: clips generated together.
+            indices: number of each clip, which with the seed keys its random numbers; 0..B-1 if not given.
+            progress: called after each step.
+            order: to generate in, or its name; see `find_order`.
+
+        Raises:
+            ValueError: if ``batch_size`` is not positive, or there are no labels or one is out of range.
+        """
+        whole_number(batch_size, "batch_size", least=1)
+        labels = self._on_device(labels)
+        config = dataclasses.replace(config or SamplingConfig(), seed=seed)
+        indices = range(len(labels)) if indices is None else indices
+        batches = list(_batches(len(labels), batch_size))
+        plan, made = self._order(order), []
+        for number, batch in enumerate(batches):
+            on_step = _overall(progress, number, len(batches)) if progress else None
+            chosen = [indices[place] for place in batch]
+            part = labels[batch.start : batch.stop]
+            made.append(self._generate(plan, part, config, chosen, on_step=on_step))
+        return torch.cat(made)
+
+    @torch.inference_mode()
+    def continue_clips(
+        self,
+        clips: TensorLike,
+        classes: Sequence[str | int | None],
+        latent_frames: int | None = None,
+        overlap: int = 1,
+        seed: int = 0,
+        config: SamplingConfig | None = None,
+        order: str | GenerationOrder | None = None,
+    ) -> Tensor:
+        """Go on from the first frames of clips: frame-conditional generation, as long as you like.
+
+        Beyond the trained length the model's window slides over latent frames (`parvideo.sampling.extend`).
+
+        Args:
+            clips: uint8 ``[B, T', H, W, 3]``, of a length that the tokenizer encodes (1 frame is one).
+            classes: the class of each, B of them, as of `generate`.
+            latent_frames: length of the result in latent frames; the trained length if not given.
+            overlap: latent frames that each window beyond the trained length takes over.
+            seed: of the random numbers; takes the place of the config's.
+            config: how to sample.
+            order: to generate in, or its name; see `find_order`.
+
+        Returns:
+            uint8 ``[B, T, H, W, 3]``; its beginning is the given frames as the tokenizer reconstructs them.
+
+        Raises:
+            ValueError: if the frames do not fit the tokenizer or the model, or a class is unknown.
+        """
+        labels = self._labels(classes, 1)
+        if len(clips) != len(labels):
+            raise ValueError(f"got {len(clips)} clips and {len(labels)} classes; give each clip its class")
+        given = self.tokenizer.encode(to_float(as_tensor(clips).to(labels.device)))
+        tokens = self.extend_tokens(labels, given, latent_frames, overlap, seed, config, order=order)
+        return self.decode(tokens)
+
+    def extend_tokens(
+        self,
+        labels: TensorLike | Sequence[int],
+        given: TensorLike | None = None,
+        latent_frames: int | None = None,
+        overlap: int = 1,
+        seed: int = 0,
+        config: SamplingConfig | None = None,
+        indices: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        order: str | GenerationOrder | None = None,
+    ) -> Tensor:
+        """Generate one batch of token grids of any length, from given first latent frames or from nothing.
+
+        Args:
+            labels: int64 ``[B]``, as of `generate_tokens`.
+            given: the first latent frames, int64 ``[B, k, h, w]``, if any.
+            latent_frames: length of the result; the trained length t if not given.
+            overlap: latent frames that each window beyond the trained length takes over.
+            seed: of the random numbers; takes the place of the config's.
+            config: how to sample.
+            indices: number of each clip, which with the seed keys its random numbers; 0..B-1 if not given.
+            progress: called after each step of each window.
+            order: to generate in, or its name; see `find_order`.
+
+        Returns:
+            int64 ``[B, latent_frames, h, w]``.
+
+        Raises:
+            ValueError: if no latent frame would be generated, or the overlap does not fit the window.
+        """
+        labels = self._on_device(labels)
+        given = None if given is None else as_tensor(given, "given").to(labels.device)
+        length, plan = self.transformer.grid[0], self._order(order)
+        there = 0 if given is None else given.shape[1]
+        goal = self.check_length(latent_frames, overlap, there)
+        config = dataclasses.replace(config or SamplingConfig(), seed=seed)
+        indices = range(len(labels)) if indices is None else indices
+        windows = (there < length) + max(0, -(-(goal - max(there, length)) // max(1, length - overlap)))
+        done = 0
+
+        def window(
+            labels: Tensor,
+            config: SamplingConfig,
+            indices: Sequence[int],
+            given: Tensor | None,
+            stream: int = 0,
+        ) -> Tensor:
+            nonlocal done
+            on_step = _overall(progress, done, windows) if progress else None
+            done += 1
+            return self._generate(plan, labels, config, indices, given, stream, on_step)
+
+        tokens = window(labels, config, indices, given)[:, :goal] if there < length else given
+        assert tokens is not None
+        if tokens.shape[1] < goal:
+            missing = goal - tokens.shape[1]
+            tokens = extend(self.transformer, plan, tokens, labels, missing, overlap, config, indices, window)
+        return tokens
+
+    def check_length(self, latent_frames: int | None, overlap: int, given: int = 0) -> int:
+        """The length in latent frames that clips will have, once it is known to be possible.
+
+        Args:
+            latent_frames: wanted; the trained length if not given.
+            overlap: latent frames that each window beyond the trained length takes over.
+            given: latent frames that are there already.
+
+        Raises:
+            ValueError: if no latent frame would be generated, or the overlap does not fit the window.
+        """
+        length = self.transformer.grid[0]
+        goal = length if latent_frames is None else latent_frames
+        whole_number(goal, "latent_frames", least=1)
+        whole_number(overlap, "overlap", least=1)
+        if goal <= given:
+            raise ValueError(f"latent_frames must be more than the {given} that the clips have, got {goal}")
+        if goal > length and not 1 <= overlap < length:
+            raise ValueError(
+                f"overlap must lie in 1..{length - 1} for a window of {length} latent frames, got {overlap}"
+            )
+        return goal
+
+    @torch.inference_mode()
+    def decode(self, tokens: TensorLike, batch_size: int = 16) -> Tensor:
+        """Decode token grids int64 ``[B, t, h, w]`` to clips uint8 ``[B, T, H, W, 3]``, on the CPU.
+
+        It works on at most `DECODE_PIXELS` at a time, however many and long the clips are: on fewer clips
+        than ``batch_size``, and on one larger clip a few latent frames after the other where the tokenizer is
+        causal.
+        """
+        whole_number(batch_size, "batch_size", least=1)
+        tokens = as_tensor(tokens, "tokens")
+        frames, height, width = self.clip_shape
+        most = DECODE_PIXELS["cpu" if tokens.device.type == "cpu" else "cuda"]
+        per_latent_frame = math.ceil(frames * height * width / self.transformer.grid[0])
+        at_once = max(1, most // per_latent_frame)  # latent frames, of all clips together
+        if tokens.shape[1] > at_once and isinstance(self.tokenizer, CausalVideoTokenizer):
+            clips = [self._decode_stream(clip, at_once) for clip in tokens.split(1)]
+        else:
+            parts = tokens.split(max(1, min(batch_size, at_once // tokens.shape[1])))
+            clips = [to_uint8(self.tokenizer.decode(part)).cpu() for part in parts]
+        return clips[0] if len(clips) == 1 else torch.cat(clips)
+
+    def _decode_stream(self, tokens: Tensor, latent_frames: int) -> Tensor:
+        assert isinstance(self.tokenizer, CausalVideoTokenizer)
+        chunks = decode_stream(self.tokenizer, tokens.split(latent_frames, dim=1))
+        return torch.cat([to_uint8(chunk).cpu() for chunk in chunks], dim=1)
+
+    def _generate(
+        self,
+        order: GenerationOrder,
+        labels: Tensor,
+        config: SamplingConfig,
+        indices: Sequence[int],
+        given: Tensor | None = None,
+        stream: int = 0,
+        on_step: StepCallback | None = None,
+    ) -> Tensor:
+        """One batch: in windows, by the CPU engine, by CUDA graphs, or by the plain loop."""
+        if self.window is not None:
+            asked = (labels, config, indices, given, stream, on_step, self.window)
+            return fixed_point.generate(self.transformer, order, *asked)
+        if config.noise != "uniform" or (self._device.type != "cpu" and not self.graphs):
+            return generate(self.transformer, order, labels, config, indices, given, stream, on_step)
+        if self._engine is None:
+            self._engine = (GraphEngine if self.graphs else DecodeEngine)(self.transformer)
+        return self._engine.generate(order, labels, config, indices, given, stream, on_step)
+
+    def _order(self, order: str | GenerationOrder | None) -> GenerationOrder:
+        return order if isinstance(order, GenerationOrder) else self.find_order(order)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.transformer.head.weight.device
+
+    def _on_device(self, labels: TensorLike | Sequence[int]) -> Tensor:
+        """Labels where the model is, which alone decides what generates them."""
+        return torch.as_tensor(labels).to(self._device)
+
+    def _labels(self, classes: Sequence[str | int | None], num_per_class: int) -> Tensor:
+        if isinstance(classes, str) or len(classes) == 0:
+            raise ValueError(f"classes is {classes!r}; give a list of at least one name or index")
+        whole_number(num_per_class, "num_per_class", least=1)
+        labels = [self.resolve_class(name) for name in classes for _ in range(num_per_class)]
+        return torch.tensor(labels, device=self._device)
+
+
+def _batches(count: int, size: int) -> Iterator[range]:
+    for start in range(0, count, size):
+        yield range(start, min(start + size, count))
+
+
+def _overall(progress: Progress, batch: int, batches: int) -> Progress:
+    return lambda done, steps: progress(batch * steps + done, batches * steps)

@@ -1,0 +1,400 @@
+"""From a transformer to tokens: guidance, temperature, top-k and top-p, and the loop over an order's steps.
+
+Every random number is drawn beforehand, one uniform a token, from a counter-based generator keyed by
+(seed, sample index). A clip therefore depends on its own seed and index alone: not on the batch it was
+made in, the order of requests or the number of devices (up to the rounding of differently shaped matrix
+products, which moves a token only where its uniform falls within about 1e-6 of a boundary).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from parvideo.checks import check_seed, whole_number
+from parvideo.order import GenerationOrder
+from parvideo.pixels import TensorLike, as_tensor
+from parvideo.sampling.noise import draw_gumbels, draw_uniforms
+from parvideo.transformer.factorization import join_tokens
+from parvideo.transformer.model import VideoTransformer
+
+GuidanceSchedule = Literal["constant", "linear", "cosine"]
+Noise = Literal["uniform", "gumbel"]
+StepCallback = Callable[[int, int], None]
+"""Called after each step with the number of steps done and their total."""
+
+BROKEN_LOGITS = (
+    "the logits hold NaN or infinity: the weights or the activations (half precision?) are broken, or the "
+    "guidance scale is too large"
+)
+NO_TOKEN = "every token is masked out (all logits are -inf): there is nothing to draw"
+TEMPERATURES = (1e-30, 1e30)
+"""Beyond these float32 has no room to divide. They draw as any lower or higher temperature would: what has a
+logit less by 1e-28 is out of the question, and all that are not -inf are equally likely."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How tokens are drawn from logits.
+
+    Attributes:
+        temperature: divides the logits; 0 takes the most likely token (of equals the first).
+        top_k: only the k most likely tokens may be drawn; 0 for all.
+        top_p: only the fewest most likely tokens that together reach this probability may be drawn.
+        guidance_scale: classifier-free guidance, ``uncond + scale · (cond - uncond)``; 1 is off.
+        guidance_schedule: how the scale comes from 1 over the steps: at once (``constant``), evenly
+            (``linear``) or slowly at first (``cosine``). The last step has the full scale.
+        guidance_interval: the part of all steps, as fractions [from, to), that is guided at all.
+        seed: with the sample's index the key of its random numbers, 0 to 2^64 - 1.
+        noise: what a token is drawn by: one ``uniform`` number, which the cumulative distribution is inverted
+            at, or a ``gumbel`` number for every code (`parvideo.sampling.noise`). The same distribution, but
+            other clips.
+
+    Raises:
+        ValueError: if a field lies outside its range.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    guidance_scale: float = 1.0
+    guidance_schedule: GuidanceSchedule = "constant"
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    seed: int = 0
+    noise: Noise = "uniform"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ValueError(f"temperature must be 0 (greedy) or positive, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must lie in (0, 1]; {self.top_p} would leave no token or mean nothing")
+        if not math.isfinite(self.guidance_scale):
+            raise ValueError(f"guidance_scale must be a finite number, got {self.guidance_scale}")
+        if self.guidance_schedule not in get_args(GuidanceSchedule):
+            raise ValueError(
+                f"guidance_schedule must be one of {', '.join(get_args(GuidanceSchedule))}; "
+                f"got {self.guidance_schedule!r}"
+            )
+        start, stop = self.guidance_interval
+        if not 0 <= start < stop <= 1:
+            raise ValueError(
+                "guidance_interval must be two fractions of the steps, 0 <= from < to <= 1, "
+                f"got {(start, stop)}"
+            )
+        if self.noise not in get_args(Noise):
+            raise ValueError(f"noise must be one of {', '.join(get_args(Noise))}; got {self.noise!r}")
+        object.__setattr__(self, "top_k", whole_number(self.top_k, "top_k"))
+        object.__setattr__(self, "seed", check_seed(self.seed))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings, JSON-able but for the interval; without noise where it is uniform, as it was before
+        there was a choice."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("noise", "uniform")}
+
+    def guidance_at(self, step: int, steps: int) -> float:
+        """The guidance scale of a step, counted from 0 over all ``steps`` of the order."""
+        start, stop = self.guidance_interval
+        if not start <= step / steps < stop:
+            return 1.0
+        progress = (step + 1) / steps
+        weight = {
+            "constant": 1.0,
+            "linear": progress,
+            "cosine": (1 - math.cos(math.pi * progress)) / 2,
+        }[self.guidance_schedule]
+        return 1.0 + (self.guidance_scale - 1.0) * weight
+
+    def guided(self, steps: int) -> bool:
+        """Whether any of the steps needs unguided logits beside the guided ones."""
+        return any(self.guidance_at(step, steps) != 1.0 for step in range(steps))
+
+
+Generate = Callable[[Tensor, SamplingConfig, Sequence[int], Tensor, int], Tensor]
+"""Generates a window: (labels, config, indices, given tokens, stream) -> tokens ``[B, t, h, w]``."""
+
+
+def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
+    """Set the logits of tokens that may not be drawn to -inf; ties at the boundary stay in.
+
+    Args:
+        logits: ``[..., V]``, already divided by the temperature, or less a number in each row.
+        top_k: see `SamplingConfig`; k beyond V keeps all.
+        top_p: see `SamplingConfig`; applied to what top-k leaves.
+    """
+    if 0 < top_k < logits.shape[-1]:
+        least = logits.topk(top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -math.inf)
+    if top_p < 1:
+        ranked = logits.sort(dim=-1, descending=True).values
+        probabilities = ranked.softmax(dim=-1)
+        mass_before = probabilities.cumsum(dim=-1) - probabilities
+        # One always stays: to float32 the least top-p is zero.
+        kept = (mass_before < top_p).sum(dim=-1, keepdim=True).clamp_(min=1)
+        logits = logits.masked_fill(logits < ranked.gather(-1, kept - 1), -math.inf)
+    return logits
+
+
+def sample_tokens(
+    logits: Tensor, noise: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
+) -> Tensor:
+    """Draw tokens by given random numbers.
+
+    Args:
+        logits: ``[..., V]``, or ``[..., sum(factors)]``.
+        noise: uniforms ``[...]`` in [0, 1), at which the cumulative distribution is inverted; or, where the
+            config says so, Gumbel numbers of the shape of the logits, by which the largest sum is found.
+        config: temperature, top-k, top-p and noise; with factors they act on each digit.
+        factors: of a model that predicts tokens as digits.
+
+    Returns:
+        int64 ``[...]``; never a token of probability zero.
+
+    Raises:
+        ValueError: if the logits hold NaN or infinity, or leave no token to draw.
+    """
+    for part in [logits] if factors is None else logits.split(list(factors), dim=-1):
+        check_largest(part.amax(dim=-1))
+    return draw_unchecked(logits, noise, config, factors)
+
+
+def draw_unchecked(
+    logits: Tensor, noise: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
+) -> Tensor:
+    """`sample_tokens` without its checks, for which the host would wait for the device."""
+    if config.noise == "uniform":
+        return invert_cumulative(logits, noise, config, factors)
+    sizes = [logits.shape[-1]] if factors is None else list(factors)
+    digits = []
+    for part, numbers in zip(logits.split(sizes, dim=-1), noise.split(sizes, dim=-1), strict=True):
+        kept = part if config.temperature == 0 else filtered(part, config) + numbers
+        digits.append(kept.argmax(dim=-1))
+    return digits[0] if factors is None else join_tokens(digits, factors)
+
+
+def check_largest(largest: Tensor) -> None:
+    """Raise ValueError if these, the largest logits of some rows, are not finite; NaN counts as largest."""
+    if not bool(torch.isfinite(largest).all()):
+        broken = largest.isnan() | (largest == math.inf)
+        raise ValueError(BROKEN_LOGITS if bool(broken.any()) else NO_TOKEN)
+
+
+def invert_cumulative(
+    logits: Tensor, uniforms: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
+) -> Tensor:
+    """`draw_unchecked` by uniforms."""
+    if factors is None:
+        return _draw(logits, uniforms, config)[0]
+    digits = []
+    for part in logits.split(list(factors), dim=-1):
+        digit, uniforms = _draw(part, uniforms, config)
+        digits.append(digit)
+    return join_tokens(digits, factors)
+
+
+def cooled(logits: Tensor, largest: Tensor, temperature: float) -> Tensor:
+    """Divide float32 logits, less the largest of each row, by the temperature, in place.
+
+    The most likely token's logit is 0 then, and nothing overflows but to -inf.
+    """
+    coldest, hottest = TEMPERATURES
+    return logits.sub_(largest).div_(min(max(temperature, coldest), hottest))
+
+
+def filtered(logits: Tensor, config: SamplingConfig) -> Tensor:
+    """Logits divided by the temperature, float32, -inf where top-k and top-p let nothing be drawn."""
+    kept = logits.float()
+    if config.temperature != 1:
+        kept = cooled(kept.clone(), kept.amax(dim=-1, keepdim=True), config.temperature)
+    return filter_logits(kept, config.top_k, config.top_p)
+
+
+def _draw(logits: Tensor, uniforms: Tensor, config: SamplingConfig) -> tuple[Tensor, Tensor]:
+    """A token for each uniform, and where in the token's share of [0, 1) the uniform fell, itself uniform."""
+    if config.temperature == 0:
+        return logits.argmax(dim=-1), uniforms
+    probabilities = filtered(logits, config).softmax(dim=-1)
+    cumulative = probabilities.cumsum(dim=-1)
+    total = cumulative[..., -1]
+    # Strictly below the total, so that rounding cannot lead past the last token that may be drawn.
+    threshold = torch.minimum(uniforms.to(total) * total, torch.nextafter(total, torch.zeros_like(total)))
+    drawn = torch.searchsorted(cumulative, threshold[..., None], right=True)
+    upper, share = (x.gather(-1, drawn).squeeze(-1).double() for x in (cumulative, probabilities))
+    rest = ((uniforms.double() * total.double() - (upper - share)) / share).clamp(0, 1 - 2**-53)
+    return drawn.squeeze(-1), rest
+
+
+@torch.inference_mode()
+def generate(
+    transformer: VideoTransformer,
+    order: GenerationOrder,
+    labels: TensorLike,
+    config: SamplingConfig | None = None,
+    indices: Sequence[int] | None = None,
+    given: TensorLike | None = None,
+    stream: int = 0,
+    on_step: StepCallback | None = None,
+) -> Tensor:
+    """Generate the tokens of a batch of clips, one group of the order per forward call.
+
+    Args:
+        transformer: in eval mode.
+        order: which tokens are generated at which step; one that the transformer was trained in.
+        labels: class of each clip, int64 ``[B]``; classes may differ. The null class generates without one.
+        config: how to draw; the defaults if not given.
+        indices: index of each sample, which with the seed keys its random numbers; 0..B-1 if not given.
+        given: the first k latent frames to go on from, int64 ``[B, k, h, w]`` with k < t
+            (frame-conditional generation); they come back unchanged.
+        stream: which of a sample's independent streams of random numbers to draw from.
+        on_step: called after each step with (steps done, steps in all).
+
+    Returns:
+        int64 ``[B, t, h, w]``.
+
+    Raises:
+        ValueError: if the model is training, a label or given token is out of range, shapes do not fit,
+            or the logits are broken.
+    """
+    config = SamplingConfig() if config is None else config
+    layout = transformer.layout(order)
+    labels = as_tensor(labels, "labels")
+    given = None if given is None else as_tensor(given, "given")
+    indices = range(len(labels)) if indices is None else indices
+    check_request(transformer, labels, indices)
+    known, tokens = known_tokens(transformer, order, given, len(labels))
+    uniforms = draw_uniforms(config.seed, indices, order.num_tokens, stream).to(labels.device)
+
+    guided = config.guided(order.steps)
+    rows = torch.cat([labels, torch.full_like(labels, transformer.num_classes)]) if guided else labels
+    copies = 2 if guided else 1
+    cache = transformer.make_cache(len(rows))
+    first = int(order.group[~known.cpu()].min())
+    if first > 0:
+        transformer.hidden(
+            tokens.repeat(copies, 1), rows, layout, range(order.step_slots[first].start), cache
+        )
+    for step in range(first, order.steps):
+        slots = order.step_slots[step]
+        logits = transformer(tokens.repeat(copies, 1), rows, layout, slots, cache)
+        if guided:
+            conditional, unconditional = logits.chunk(2)
+            scale = config.guidance_at(step, order.steps)
+            logits = unconditional + (conditional - unconditional) * scale
+        here = slice(slots.start, slots.stop)
+        if config.noise == "uniform":
+            noise = uniforms[:, here]
+        else:
+            places = [order.permutation[here].tolist()] * len(labels)
+            noise = draw_gumbels(config.seed, indices, places, logits.shape[-1], stream).to(labels.device)
+        drawn = sample_tokens(logits, noise, config, transformer.factors)
+        tokens[:, here] = torch.where(known[here], tokens[:, here], drawn)
+        if on_step is not None:
+            on_step(step + 1, order.steps)
+    return order.unflatten(tokens)
+
+
+def extend(
+    transformer: VideoTransformer,
+    order: GenerationOrder,
+    tokens: TensorLike,
+    labels: TensorLike,
+    frames: int,
+    overlap: int,
+    config: SamplingConfig | None = None,
+    indices: Sequence[int] | None = None,
+    window: Generate | None = None,
+) -> Tensor:
+    """Continue clips beyond the trained length by sliding the model's window over latent frames.
+
+    The last ``overlap`` latent frames become the first of the next window. The first latent frame of a
+    causal tokenizer stands for one pixel frame and later ones for several, so a window that starts inside
+    a clip differs from what training showed; a larger overlap softens this.
+
+    Args:
+        transformer: in eval mode, with a window of t latent frames.
+        order: of the tokens in each window.
+        tokens: clips so far, int64 ``[B, t', h, w]`` with t' >= overlap.
+        labels: class of each clip, int64 ``[B]``.
+        frames: latent frames to add.
+        overlap: latent frames that each window takes over, 1..t-1.
+        config: how to draw.
+        indices: index of each sample; each window draws from a stream of its own.
+        window: generates one window, such as a `DecodeEngine`; the plain loop if not given.
+
+    Returns:
+        int64 ``[B, t' + frames, h, w]``, starting with ``tokens``.
+
+    Raises:
+        ValueError: if the overlap does not fit the window or the clips, or ``frames`` is not positive.
+    """
+    config = SamplingConfig() if config is None else config
+    tokens, labels = as_tensor(tokens, "tokens"), as_tensor(labels, "labels")
+    indices = range(len(labels)) if indices is None else indices
+    length = transformer.grid[0]
+    if not 1 <= overlap < length or overlap > tokens.shape[1]:
+        raise ValueError(
+            f"overlap must lie in 1..{min(length - 1, tokens.shape[1])} for a window of {length} and clips "
+            f"of {tokens.shape[1]} latent frames, got {overlap}"
+        )
+    if frames < 1:
+        raise ValueError(f"frames must be positive, got {frames}")
+    goal = tokens.shape[1] + frames
+    while tokens.shape[1] < goal:
+        given, stream = tokens[:, -overlap:], tokens.shape[1]
+        if window is None:
+            clip = generate(transformer, order, labels, config, indices, given, stream)
+        else:
+            clip = window(labels, config, indices, given, stream)
+        tokens = torch.cat([tokens, clip[:, overlap:]], dim=1)
+    return tokens[:, :goal]
+
+
+def check_request(transformer: VideoTransformer, labels: Tensor, indices: Sequence[int]) -> None:
+    """Raise ValueError unless the model is in eval mode, labels are in range and each has an index."""
+    if transformer.training:
+        raise ValueError(
+            "the transformer is in training mode, where dropout spoils samples; call eval() first"
+        )
+    if labels.ndim != 1 or len(labels) == 0 or labels.dtype not in (torch.int64, torch.int32):
+        raise ValueError(
+            f"labels must be a non-empty vector of int64, got {labels.dtype} of shape {list(labels.shape)}"
+        )
+    outside = labels[(labels < 0) | (labels > transformer.num_classes)]
+    if len(outside):
+        raise ValueError(
+            f"labels must lie in 0..{transformer.num_classes - 1} (or be {transformer.num_classes}, the null "
+            f"class), got {outside.tolist()}"
+        )
+    if len(indices) != len(labels):
+        raise ValueError(f"got {len(indices)} sample indices for {len(labels)} labels")
+    for index in indices:
+        check_seed(index, "sample index")
+
+
+def known_tokens(
+    transformer: VideoTransformer, order: GenerationOrder, given: Tensor | None, batch: int
+) -> tuple[Tensor, Tensor]:
+    """Which ordered tokens are given, bool ``[N]``, and all tokens with those filled in, ``[B, N]``."""
+    t, h, w = order.grid
+    device = transformer.head.weight.device
+    grid = torch.zeros(batch, t, h, w, dtype=torch.int64, device=device)
+    frames = 0
+    if given is not None:
+        frames = given.shape[1] if given.ndim == 4 else 0
+        if given.shape != (batch, frames, h, w) or not 1 <= frames < t:
+            raise ValueError(
+                f"given tokens must be [{batch}, k, {h}, {w}] with 1 <= k < {t} latent frames, "
+                f"got {list(given.shape)}"
+            )
+        if given.is_floating_point() or given.dtype == torch.bool:
+            raise ValueError(f"given tokens must be int64, got {given.dtype}")
+        if given.min() < 0 or given.max() >= transformer.codebook_size:
+            raise ValueError(
+                f"given tokens must lie in 0..{transformer.codebook_size - 1}, "
+                f"got {int(given.min())}..{int(given.max())}"
+            )
+        grid[:, :frames] = given
+    known = (order.target_coords[:, 0] < frames).to(device)
+    return known, order.flatten(grid)

@@ -1,0 +1,1 @@
+"""What a training run does besides stepping: averages, checkpoints, pictures, rates, scores."""

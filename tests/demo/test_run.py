@@ -1,0 +1,145 @@
+"""The demo: its stages are done once, go on after an interruption, and refuse to mix settings."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from parvideo.cli.fit import fit
+from parvideo.demo.steps import PRESETS, Demo, Stages
+from parvideo.files import config_folder
+from parvideo.synthetic import ToySettings, write_toy_data
+
+
+def test_a_stage_is_done_once(tmp_path: Path) -> None:
+    done: list[int] = []
+    for _ in range(2):
+        stages = Stages(tmp_path, 1)
+        assert stages.run("a", "A", {"seed": 0}, lambda: done.append(1) or {"x": 1}) == {"x": 1}
+    assert done == [1]
+
+
+def test_an_interrupted_stage_is_done_again(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Stages(tmp_path, 1).run("a", "A", {}, interrupt)
+    assert Stages(tmp_path, 1).run("a", "A", {}, lambda: 5) == 5
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_other_settings_are_refused_by_name(tmp_path: Path, finished: bool) -> None:
+    def work() -> None:
+        if not finished:
+            raise RuntimeError
+
+    if finished:
+        Stages(tmp_path, 1).run("a", "A", {"seed": 0, "size": 1}, work)
+    else:
+        with pytest.raises(RuntimeError):
+            Stages(tmp_path, 1).run("a", "A", {"seed": 0, "size": 1}, work)
+    with pytest.raises(ValueError, match="another seed .*another --out"):
+        Stages(tmp_path, 1).run("a", "A", {"seed": 1, "size": 1}, work)
+
+
+def test_one_scene_a_class_is_held_out_in_time(tmp_path: Path) -> None:
+    write_toy_data(tmp_path / "toy", ToySettings(num_classes=2, groups=2, clips_per_group=1, frames=40))
+    toy = Demo(tmp_path, tmp_path / "toy", None, PRESETS["smoke"], 0)
+    assert toy.held_out_time is None
+    for number, name in enumerate(("A", "B")):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        source = sorted((tmp_path / "toy").glob("*/*.avi"))[number]
+        (tmp_path / "own" / name / "clip.avi").write_bytes(source.read_bytes())
+    own = Demo(tmp_path, tmp_path / "own", None, PRESETS["smoke"], 0)
+    assert own.held_out_time == 0.25
+
+
+@pytest.fixture(scope="module")
+def demo_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toy")
+    write_toy_data(folder, ToySettings(num_classes=2, groups=2, clips_per_group=2))
+    return folder
+
+
+def test_the_tokenizers_configuration_runs(demo_toy: Path, tmp_path: Path) -> None:
+    config = config_folder() / "demo" / "tokenizer.yaml"
+    fit(
+        [
+            "--config",
+            str(config),
+            f"--data.root={demo_toy}",
+            "--trainer.fast_dev_run=1",
+            "--out",
+            str(tmp_path),
+        ]
+    )
+    assert list(tmp_path.iterdir()) == []  # a dry run leaves nothing behind
+
+
+@pytest.mark.parametrize("name", ["par4x", "par1x"])
+def test_the_generators_configurations_run(name: str, tmp_path: Path, demo_tokens: Path) -> None:
+    config = config_folder() / "demo" / f"{name}.yaml"
+    fit(
+        [
+            "--config",
+            str(config),
+            f"--data.tokens={demo_tokens}",
+            "--trainer.fast_dev_run=1",
+            "--out",
+            str(tmp_path),
+        ]
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def demo_tokens(demo_toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from parvideo.cli.tokenize import tokenize
+    from parvideo.pretrained.folder import save_tokenizer
+    from parvideo.tokenizer import CausalVideoTokenizer
+
+    folder = tmp_path_factory.mktemp("tokens")
+    form = {"frames": 9, "size": 32, "fps": 12.5}
+    save_tokenizer(folder / "tokenizer", CausalVideoTokenizer.from_preset("tiny"), extra=form)
+    tokenize(folder / "tokenizer", demo_toy, folder)
+    return folder
+
+
+def run_demo(out: Path, seconds: float | None = None) -> int:
+    """Run the smoke demo in a process of its own; kill it after so many seconds."""
+    command = [sys.executable, "-m", "parvideo.cli", "demo", "--preset", "smoke", "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        return process.wait()
+
+
+@pytest.mark.slow
+def test_killed_anywhere_it_ends_with_the_same_results(tmp_path: Path) -> None:
+    started = time.monotonic()
+    assert run_demo(tmp_path / "whole") == 0
+    whole_seconds = time.monotonic() - started
+    chance = random.Random(0)
+    for _ in range(10):
+        run_demo(tmp_path / "killed", chance.uniform(2, 8 + 0.3 * whole_seconds))
+    assert run_demo(tmp_path / "killed") == 0
+    whole, killed = (
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed")
+    )
+    for name in ("reconstruction", "judge", "classes"):
+        assert whole[name] == killed[name]
+    for name in ("par4x", "par1x"):
+        one, other = whole["generators"][name], killed["generators"][name]
+        for figure in ("steps", "class_accuracy", "fvd"):
+            assert one[figure] == other[figure], (name, figure)
+    assert (tmp_path / "killed" / "index.html").is_file()

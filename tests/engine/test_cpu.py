@@ -1,0 +1,344 @@
+"""The engine draws the plain loop's tokens in every order, packed or not, in bounded memory."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from parvideo.engine.cpu import DecodeEngine
+from parvideo.engine.draw import block_size, draw_tokens
+from parvideo.engine.large_pages import use_large_pages
+from parvideo.engine.memory import batch_size_for, decode_bytes
+from parvideo.engine.packed import DecodeLinear, packing_obstacle
+from parvideo.order import GenerationOrder, OrderSpec, raster, regions
+from parvideo.sampling import SamplingConfig, generate, sample_tokens
+from parvideo.sampling.noise import draw_uniforms
+from parvideo.transformer import VideoTransformer
+from tests.engine.cases import CLASSES, CONFIGS, GRID, LABELS, ORDER, ORDERS, VOCABULARY, make, order_name
+
+PACKED = [
+    pytest.param(
+        True,
+        marks=pytest.mark.skipif(
+            packing_obstacle(torch.zeros(1, 1)) is not None, reason="this PyTorch packs no weights"
+        ),
+    ),
+    False,
+]
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("order", ORDERS, ids=order_name)
+def test_tokens_equal_the_plain_loops(order: GenerationOrder, config: SamplingConfig, packed: bool) -> None:
+    model = make(order)
+    engine = DecodeEngine(model, packed=packed)
+    for given in (
+        None,
+        torch.randint(0, VOCABULARY, (3, 1, 4, 4)),
+        torch.randint(0, VOCABULARY, (3, 2, 4, 4)),
+    ):
+        expected = generate(model, order, LABELS, config, given=given)
+        assert torch.equal(engine.generate(order, LABELS, config, given=given), expected)
+
+
+@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_kv_heads": 2},
+        {"num_kv_heads": 1, "qk_norm": True},
+        {"qk_norm": True},
+        {"special_positions": "zero"},
+        {"target_positions": True},
+        {"query_positions": "target", "qk_norm": True},
+        {"factors": (16, 4)},
+        {"codebook_size": 61},
+        {"norm_eps": 1e-2, "rope_base": 100.0},
+    ],
+    ids=str,
+)
+def test_every_kind_of_model(changes: dict[str, Any], packed: bool) -> None:
+    for spec in (OrderSpec(), OrderSpec(regions=(1, 2, 4)), OrderSpec(regions=(1, 2, 2), attention="causal")):
+        order = spec.build(GRID)
+        model = make(order, **changes)
+        for config in (CONFIGS["greedy"], CONFIGS["plain"], CONFIGS["interval"]):
+            given = torch.randint(0, 60, (3, 1, 4, 4))
+            expected = generate(model, order, LABELS, config, [5, 6, 9], given, stream=2)
+            engine = DecodeEngine(model, packed=packed)
+            assert torch.equal(engine.generate(order, LABELS, config, [5, 6, 9], given, stream=2), expected)
+
+
+def test_the_function_takes_what_generate_takes_and_reports_progress() -> None:
+    model = make()
+    seen: list[tuple[int, int]] = []
+    config = SamplingConfig(guidance_scale=2.0, seed=4)
+    fast = DecodeEngine(model).generate(
+        ORDER, LABELS, config, indices=[4, 5, 6], on_step=lambda *done: seen.append(done)
+    )
+    assert torch.equal(fast, generate(model, ORDER, LABELS, config, indices=[4, 5, 6]))
+    assert seen == [(step + 1, ORDER.steps) for step in range(ORDER.steps)]
+
+
+def test_large_requests_are_split_and_stay_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make()
+    given = torch.randint(0, VOCABULARY, (3, 1, 4, 4))
+    expected = generate(model, ORDER, LABELS, CONFIGS["top-k"], given=given)
+    for name in ("engine.SCORES", "engine_base.LOGITS", "engine_base.PREFILL"):
+        monkeypatch.setattr(f"parvideo.{name}", 1)
+    assert torch.equal(DecodeEngine(model).generate(ORDER, LABELS, CONFIGS["top-k"], given=given), expected)
+
+
+def test_one_engine_serves_several_orders_at_once() -> None:
+    """Runs in different orders, step by step in turn, with and without frames given."""
+    orders = [regions(GRID, (1, 4, 4)), ORDER, raster(GRID), OrderSpec(grouping="dyadic", most=8).build(GRID)]
+    model = make(target_positions=True, num_transitions=max(order.num_transitions for order in orders))
+    engine = DecodeEngine(model)
+    configs = [CONFIGS["interval"], CONFIGS["top-k"], CONFIGS["plain"], CONFIGS["greedy"]]
+    for given in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):
+        asked = list(zip(orders, configs, strict=True))
+        runs = [engine.start(order, LABELS, config, given=given) for order, config in asked]
+        for step in range(max(order.steps for order in orders)):
+            for run in runs:
+                if run.first <= step < run.order.steps:
+                    engine.step(run, step)
+        for run, (order, config) in zip(runs, asked, strict=True):
+            assert run.order is order
+            made = order.unflatten(run.tokens[: run.batch])
+            assert torch.equal(made, generate(model, order, LABELS, config, given=given))
+
+
+def test_an_order_is_arranged_once_and_equal_orders_give_equal_tokens() -> None:
+    model = make()
+    engine = DecodeEngine(model)
+    slots = engine.slots(ORDER)
+    assert engine.slots(ORDER) is slots
+    assert engine.start(ORDER, LABELS).slots is slots
+    equal = GenerationOrder(ORDER.grid, ORDER.groups)
+    assert equal is not ORDER
+    assert torch.equal(engine.generate(equal, LABELS), engine.generate(ORDER, LABELS))
+    assert engine.slots(ORDER) is slots
+
+
+def test_orders_an_engine_cannot_serve_are_refused() -> None:
+    engine = DecodeEngine(make())
+    with pytest.raises(ValueError, match=r"this model is for grid \(3, 4, 4\), the order for \(2, 4, 4\)"):
+        engine.generate(raster((2, 4, 4)), LABELS)
+    with pytest.raises(ValueError, match="needs 15 transition tokens, this model has 3"):
+        engine.generate(regions(GRID, (1, 4, 4)), LABELS)
+
+
+@pytest.mark.parametrize("kind", [True, False])
+def test_bfloat16_is_as_near_to_float32_as_the_plain_model(kind: bool) -> None:
+    """Error of the logits against float32, both teacher-forced on the same tokens."""
+    order = raster(GRID) if kind else ORDER
+    model, half = (make(order, dim=64, ffn_hidden=128, num_layers=3) for _ in range(2))
+    half.load_state_dict(model.state_dict())
+    half.bfloat16()
+    tokens = order.flatten(torch.randint(0, VOCABULARY, (3, *GRID)))
+    exact, plain = (one(tokens, LABELS, one.layout(order)).float() for one in (model, half))
+    engine = DecodeEngine(half)
+    run = engine.start(order, LABELS)
+    with torch.inference_mode():
+        run.tokens.copy_(tokens)
+        steps = [
+            engine._head(engine._hidden(run, slots)).view(3, len(slots), -1) for slots in order.step_slots
+        ]
+    error = (torch.cat(steps, dim=1).float() - exact).norm() / exact.norm()
+    assert error < 1.3 * (plain - exact).norm() / exact.norm()
+    assert engine.describe()["dtype"] == "bfloat16"
+
+
+def test_bfloat16_runs_from_a_float32_model() -> None:
+    model = make()
+    tokens = DecodeEngine(model, torch.bfloat16).generate(ORDER, LABELS, CONFIGS["interval"])
+    assert tokens.shape == (3, *GRID)
+    assert tokens.min() >= 0
+    assert tokens.max() < VOCABULARY
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 2, 7, 40])
+def test_packed_and_plain_linear_layers_agree(dtype: torch.dtype, rows: int) -> None:
+    weight, x = torch.randn(96, 48, dtype=dtype), torch.randn(rows, 48, dtype=dtype)
+    obstacle = packing_obstacle(weight)
+    if obstacle is not None:
+        pytest.skip(obstacle)
+    packed, plain = DecodeLinear(weight, True)(x), DecodeLinear(weight, False)(x)
+    torch.testing.assert_close(packed, plain)
+
+
+def test_large_pages_change_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A weight of several large pages, collected after it was filled."""
+    weight, x = torch.randn(1100, 1024), torch.randn(3, 1024)
+    if (obstacle := packing_obstacle(weight)) is not None:
+        pytest.skip(obstacle)
+    ordinary = DecodeLinear(weight, True, large_pages=False)
+    assert not ordinary.large_pages
+    assert torch.equal(DecodeLinear(weight, True)(x), ordinary(x))
+    memory = torch.arange(3 << 18)  # 6 MiB
+    use_large_pages(memory.data_ptr(), memory.nbytes, filled=True)
+    assert torch.equal(memory, torch.arange(3 << 18))
+    assert not use_large_pages(memory.data_ptr(), 4096, filled=True)  # less than one
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert not use_large_pages(memory.data_ptr(), memory.nbytes, filled=True)
+
+
+def test_an_engine_says_how_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make()
+    assert DecodeEngine(model, packed=False).describe()["linear"].startswith("plain")
+    monkeypatch.setattr("parvideo.engine.packed.torch.backends.mkldnn.is_available", lambda: False)
+    assert "without oneDNN" in DecodeEngine(model).describe()["linear"]
+    with pytest.raises(ValueError, match="packed=True is impossible here"):
+        DecodeEngine(model, packed=True)
+
+
+@pytest.mark.parametrize("vocabulary", [64, 1000, 16384])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_draws_equal_sample_tokens(vocabulary: int, temperature: float) -> None:
+    rows = 100
+    logits = torch.randn(rows, vocabulary) * 3
+    logits[:, ::5] = -math.inf
+    uniforms = draw_uniforms(1, [0], rows)[0]
+    uniforms[:3] = torch.tensor([0.0, 0.5, 1 - 2**-53])
+    for config in (
+        SamplingConfig(temperature=temperature),
+        SamplingConfig(temperature=temperature, top_k=50),
+        SamplingConfig(temperature=temperature, top_p=0.7),
+        SamplingConfig(temperature=0),
+    ):
+        buffer = torch.empty_like(logits)
+        drawn = draw_tokens(logits.clone(), uniforms, config, block_size(vocabulary), buffer)
+        assert torch.equal(drawn, sample_tokens(logits, uniforms, config))
+        assert torch.isfinite(logits.gather(1, drawn[:, None])).all()
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-30, 1e39])
+@pytest.mark.parametrize("top", [{}, {"top_k": 5}, {"top_p": 1e-46}])
+def test_draws_equal_sample_tokens_at_the_edge(temperature: float, top: dict[str, Any]) -> None:
+    logits = torch.randn(100, 64) * 1e9
+    logits[:, ::5] = -math.inf
+    uniforms = draw_uniforms(1, [0], 100)[0]
+    config = SamplingConfig(temperature=temperature, **top)
+    drawn = draw_tokens(logits.clone(), uniforms, config, 32, torch.empty_like(logits))
+    assert torch.equal(drawn, sample_tokens(logits, uniforms, config))
+    if temperature < 1:
+        assert torch.equal(drawn, logits.argmax(dim=1))
+
+
+@pytest.mark.parametrize("vocabulary", [64, 1000, 16384, 64000, 65536])
+def test_blocks_divide_the_vocabulary(vocabulary: int) -> None:
+    assert 32 <= block_size(vocabulary) <= 512
+    assert vocabulary % block_size(vocabulary) == 0
+    assert block_size(61) == 0
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1e-40, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("value", "message"), [(math.nan, "NaN"), (-math.inf, "masked out"), (math.inf, "infinity")]
+)
+def test_broken_logits_are_named(temperature: float, value: float, message: str) -> None:
+    logits, config = torch.zeros(2, 64), SamplingConfig(temperature=temperature)
+    logits[1] = value
+    for same in (value, 0.0):  # in all of a row, or in one place
+        if same == 0.0 and value == -math.inf:
+            continue
+        logits[1, :-1] = same
+        with pytest.raises(ValueError, match=message):
+            draw_tokens(logits.clone(), torch.zeros(2).double(), config, 32, torch.empty(2, 64))
+        with pytest.raises(ValueError, match=message):
+            sample_tokens(logits, torch.zeros(2).double(), config)
+
+
+class LargestTensors(TorchDispatchMode):
+    """Notes the size of the storage of whatever an operation returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        leaves = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and not leaf.is_mkldnn]
+        self.sizes += [leaf.untyped_storage().nbytes() for leaf in leaves]
+        return out
+
+
+def test_no_tensor_grows_with_vocabulary_times_steps() -> None:
+    largest = []
+    for grid in ((2, 8, 8), (8, 8, 8)):
+        order = regions(grid, (1, 2, 2))
+        model = make(order, codebook_size=8192)
+        engine = DecodeEngine(model)
+        run = engine.start(order, LABELS, SamplingConfig(guidance_scale=2.0))
+        with torch.inference_mode(), LargestTensors() as seen:
+            for part in run.cache:
+                part.zero_()
+            engine.step(run, 20)
+        own = {part.untyped_storage().nbytes() for part in (*run.cache, run.scores)}
+        embeddings = model.token_embedding.weight.nbytes
+        largest.append(max(size for size in seen.sizes if size not in own and size != embeddings))
+    assert largest[0] == largest[1] == 3 * 4 * 8192 * 4  # B · group · V floats, whatever the length
+
+
+def test_the_cache_is_as_large_as_stated() -> None:
+    model = make(num_kv_heads=2)
+    engine = DecodeEngine(model)
+    run = engine.start(ORDER, LABELS, SamplingConfig(guidance_scale=2.0))
+    layers, rows, slots, width = 2, 6, 48, 2 * 8
+    assert sum(part.nbytes for part in run.cache) == 2 * layers * rows * slots * width * 4
+    assert engine.cache_bytes(3) == 2 * layers * rows * slots * width * 4
+    assert decode_bytes(model, ORDER, 3) > run.nbytes
+    for step in range(ORDER.steps):
+        engine.step(run, step)
+    assert len(run.tokens) == 6
+
+
+def test_unguided_rows_are_dropped_after_the_last_guided_step() -> None:
+    model = make()
+    engine = DecodeEngine(model)
+    run = engine.start(ORDER, LABELS, SamplingConfig(guidance_scale=2.0, guidance_interval=(0.0, 0.5)))
+    for step in range(ORDER.steps):
+        engine.step(run, step)
+        assert len(run.tokens) == (6 if step <= run.last_guided else 3)
+    assert 0 < run.last_guided < ORDER.steps - 1
+
+
+def test_the_batch_that_fits_is_the_largest() -> None:
+    model = make()
+    for memory in (decode_bytes(model, ORDER, 1), 50_000_000, 100_000_000):
+        batch = batch_size_for(model, ORDER, memory)
+        assert decode_bytes(model, ORDER, batch) <= memory < decode_bytes(model, ORDER, batch + 1)
+    assert batch_size_for(model, ORDER, 50_000_000, guided=False) > batch_size_for(model, ORDER, 50_000_000)
+    with pytest.raises(ValueError, match="memory must be at least"):
+        batch_size_for(model, ORDER, 1000)
+
+
+def test_bad_requests_are_refused() -> None:
+    model = make()
+    with pytest.raises(ValueError, match="training mode"):
+        DecodeEngine(make().train())
+    with pytest.raises(ValueError, match=r"dtype must be torch.float32 or torch.bfloat16, got torch.float16"):
+        DecodeEngine(model, torch.float16)
+    with pytest.raises(ValueError, match=r"labels must lie in 0..3"):
+        DecodeEngine(model).generate(ORDER, torch.tensor([9]))
+    with pytest.raises(ValueError, match="2 sample indices for 3 labels"):
+        DecodeEngine(model).generate(ORDER, LABELS, indices=[0, 1])
+    with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
+        DecodeEngine(model).generate(ORDER, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
+    torch.nn.init.constant_(model.head.weight, math.nan)
+    with pytest.raises(ValueError, match="NaN"):
+        DecodeEngine(model).generate(ORDER, LABELS)
+
+
+def test_the_papers_grid_agrees_too() -> None:
+    """A long sequence, where rounding could add up."""
+    order = raster((5, 8, 8))
+    model = VideoTransformer(order.grid, 128, CLASSES, 64, 2, 2, ffn_hidden=64).eval()
+    config = SamplingConfig(guidance_scale=2.0, seed=1)
+    made = DecodeEngine(model).generate(order, LABELS[:1], config)
+    assert torch.equal(made, generate(model, order, LABELS[:1], config))

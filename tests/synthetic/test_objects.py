@@ -1,0 +1,140 @@
+"""The bench set: UCF-101's layout, fixed by its seed, and laws of motion that hold and can be fitted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from parvideo.cli.toy_data import toy_data
+from parvideo.datasets.clips import ClipDataset
+from parvideo.datasets.probing import probe
+from parvideo.datasets.videos import load_videos
+from parvideo.synthetic.folder import ToyVideo
+from parvideo.synthetic.motion import LAWS, PILLAR_WIDTH
+from parvideo.synthetic.objects import (
+    CLASSES,
+    BenchSettings,
+    bench_scene,
+    bench_videos,
+    draw_bench_clip,
+    read_bench_settings,
+    write_bench_data,
+)
+from parvideo.synthetic.shapes import ToySettings, write_toy_data
+
+SETTINGS = BenchSettings(num_classes=3, groups=4, clips_per_group=2, frames=20)
+TIME = np.arange(17) / 16
+LAW_COUNTS = [(name, count) for name, law in LAWS.items() for count in law.counts]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bench") / "bench"
+    write_bench_data(path, SETTINGS)
+    return path
+
+
+def test_it_is_ucf101s_layout(root: Path) -> None:
+    train, test = load_videos(root, "train"), load_videos(root, "test")
+    assert train.layout == "ucf101"
+    assert train.class_names == ["BounceRedDisc", "FallYellowTriangle", "OrbitBlueSquare"]
+    assert (len(train), len(test)) == (3 * 3 * 2, 3 * 1 * 2)
+    assert not {r.group for r in train.records} & {r.group for r in test.records}
+    info = probe(test.records[0].path)
+    assert (info.codec, info.frames, info.fps, info.height, info.width) == ("mpeg4", 20, 16.0, 64, 64)
+    assert ClipDataset(train, frames=17, size=64, fps=16)[0]["clip"].shape == (17, 64, 64, 3)
+    assert read_bench_settings(root) == SETTINGS
+
+
+def test_an_interrupted_folder_is_completed_and_a_foreign_one_refused(root: Path, tmp_path: Path) -> None:
+    name = list(bench_videos(SETTINGS))[4]
+    there = (root / name).read_bytes()
+    (root / name).unlink()
+    write_bench_data(root, SETTINGS)
+    assert (root / name).read_bytes() == there
+    with pytest.raises(ValueError, match="seed 0 and not 1"):
+        write_bench_data(root, BenchSettings(num_classes=3, groups=4, clips_per_group=2, frames=20, seed=1))
+    demo = ToySettings(num_classes=1, groups=2, clips_per_group=1, frames=2)
+    with pytest.raises(ValueError, match="preset bench and not None"):
+        write_toy_data(root, demo)
+    write_toy_data(tmp_path, demo)
+    with pytest.raises(ValueError, match="not of a bench set"):
+        read_bench_settings(tmp_path)
+
+
+def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy_data(tmp_path / "b", "bench", num_classes=2, groups=2, clips_per_group=1, frames=3, height=32)
+    assert capsys.readouterr().out == f"4 videos of 2 classes in {tmp_path / 'b'}\n"
+    assert read_bench_settings(tmp_path / "b") == BenchSettings(2, 2, 1, size=32, frames=3)
+    with pytest.raises(ValueError, match="square"):
+        toy_data(tmp_path / "c", "bench", height=32, width=64)
+
+
+def test_the_seed_fixes_a_clip_and_a_group_shares_its_scene() -> None:
+    video = ToyVideo(4, 2, 3)
+    clip = draw_bench_clip(SETTINGS, video)
+    assert torch.equal(clip, draw_bench_clip(SETTINGS, video))
+    mate, stranger = (bench_scene(SETTINGS, ToyVideo(4, *one)) for one in ((2, 4), (3, 3)))
+    scene = bench_scene(SETTINGS, video)
+    assert scene.radius == mate.radius != stranger.radius
+    assert np.array_equal(scene.backdrop, mate.backdrop)
+    assert not np.array_equal(scene.backdrop, stranger.backdrop)
+    for one in (mate, stranger):
+        assert not np.allclose(scene.actors[0].track, one.actors[0].track)
+
+
+def test_classes_are_told_apart_by_more_than_colours() -> None:
+    assert len({one.name for one in CLASSES}) == len(CLASSES) == 24
+    assert {one.motion for one in CLASSES[:8]} == set(LAWS)
+    colours = [frozenset(look.colour for look in one.looks) for one in CLASSES]
+    assert all(len(set_) == len(one.looks) for set_, one in zip(colours, CLASSES, strict=True))
+    assert sum(colours.count(one) > 1 for one in colours) >= 18
+
+
+@pytest.mark.parametrize(("name", "count"), LAW_COUNTS)
+def test_a_law_is_fitted_in_spite_of_wrong_points(name: str, count: int) -> None:
+    law = LAWS[name]
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        radius = random.uniform(*law.radii)
+        truth = law.place(law.draw(random.uniform(0.85, 1.15), random, radius, count), TIME, radius)
+        assert truth.shape == (17, count, 2)
+        assert np.abs(truth).max() <= 0.5 - radius
+        points, weights = truth + random.normal(0, 0.005, truth.shape), np.ones((17, count))
+        weights[3:5] = 0
+        points[9:11] += 0.2
+        for mirror in (1, -1):  # a mirrored clip obeys the same law
+            flip = np.array([mirror, 1])
+            fitted = law.place(law.fit(points * flip, weights, TIME, radius), TIME, radius)
+            assert np.linalg.norm(fitted - truth * flip, axis=-1).max() < 1.8 / 64
+
+
+def test_bodies_collide_hide_and_stand_still_in_the_world() -> None:
+    time = np.arange(64) / 16
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        collide, hide, pan = LAWS["Collide"], LAWS["Hide"], LAWS["Pan"]
+        places = collide.place(collide.draw(1.0, random, 0.12, 2), time, 0.12)
+        gap = places[:, 1, 0] - places[:, 0, 0]
+        assert np.abs(gap).min() >= 0.24
+        assert len(set(np.sign(gap))) == 1
+        x = hide.place(hide.draw(1.0, random, 0.12, 1), time, 0.12)[:, 0, 0]
+        assert (np.abs(x) < PILLAR_WIDTH / 2 - 0.12).any()
+        params = pan.draw(1.0, random, 0.11, 3)
+        still = pan.place(params, time, 0.11) - pan.camera(params, time)[:, None]
+        assert np.ptp(still, axis=0).max() < 1e-9
+
+
+def test_the_background_moves_with_the_camera_alone() -> None:
+    still = draw_bench_clip(SETTINGS, ToyVideo(0, 1, 1)).double()
+    corners = still[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    assert corners.std(0).max() < 1e-9
+    sway = draw_bench_clip(SETTINGS, ToyVideo(7, 1, 1)).double()
+    assert sway[:, [0, 0, -1, -1], [0, -1, 0, -1]].std(0).max() > 1
+
+
+@pytest.mark.parametrize("bad", [{"num_classes": 25}, {"groups": 1}, {"size": 30}, {"size": 65}])
+def test_bad_settings_are_refused(bad: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} is {next(iter(bad.values()))}"):
+        BenchSettings(**bad)

@@ -1,0 +1,306 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader, Dataset
+
+from parvideo.metrics import FrechetVideoDistance
+from parvideo.pixels import to_float, to_uint8
+from parvideo.tokenizer import CausalVideoTokenizer
+from parvideo.tokenizer.discriminator import ClipDiscriminator
+from parvideo.tokenizer.presets import PRESETS
+from parvideo.training.adversary import Adversary
+from parvideo.training.callbacks.misc import Throughput
+from parvideo.training.callbacks.rfvd import ReconstructionFVD
+from parvideo.training.tensorboard import level_counts
+from parvideo.training.tokenizer import TokenizerModule, warmup_cosine
+
+
+class Clips(Dataset[dict[str, Any]]):
+    """Squares that move, drawn from the index alone."""
+
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip = torch.full((5, 16, 16, 3), 40, dtype=torch.uint8)
+        for frame in range(5):
+            left = (index + 2 * frame) % 10
+            clip[frame, 4:9, left : left + 6, index % 3] = 220
+        return {"clip": clip, "label": index % 4, "id": str(index)}
+
+
+def loader() -> DataLoader[dict[str, Any]]:
+    return DataLoader(Clips(), batch_size=4)
+
+
+def module(**settings: Any) -> TokenizerModule:
+    torch.manual_seed(0)
+    tokenizer = CausalVideoTokenizer(**PRESETS["tiny"] | {"channels": 16, "norm_groups": 4})
+    return TokenizerModule(tokenizer, **{"lr": 3e-3, "warmup_steps": 2} | settings)
+
+
+def adversary(**settings: Any) -> Adversary:
+    torch.manual_seed(1)
+    judges = ClipDiscriminator(channels=8, num_layers=2, norm_groups=4, frames=2)
+    return Adversary(judges, **{"start": 2, "warmup_steps": 2, "ramp_steps": 2} | settings)
+
+
+def trainer(folder: Path, steps: int, **settings: Any) -> lightning.Trainer:
+    return lightning.Trainer(
+        **{
+            "default_root_dir": folder,
+            "accelerator": "cpu",
+            "max_steps": steps,
+            "max_epochs": -1,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "limit_val_batches": 2,
+            "num_sanity_val_steps": 0,
+        }
+        | settings
+    )
+
+
+def test_hard_clips_count_by_their_error() -> None:
+    clips = torch.zeros(2, 3, 5, 16, 16)
+    made = clips.clone()
+    made[0] += 0.1  # MSE 0.01
+    made[1] += 0.2  # MSE 0.04
+    made.requires_grad_()
+    plain, figures = module(l1_weight=0.0).pixel_loss(made, clips)
+    assert plain.item() == figures["mse"].item() == pytest.approx(0.025)
+    for power, weights in ((1.0, (0.4, 1.6)), (2.0, (2 / 17, 32 / 17))):
+        loss, figures = module(l1_weight=0.0, hard_clips=power).pixel_loss(made, clips)
+        assert figures["mse"].item() == pytest.approx(0.025)  # what is logged is not weighted
+        assert loss.item() == pytest.approx((0.01 * weights[0] + 0.04 * weights[1]) / 2)
+        (gradient,) = torch.autograd.grad(loss, made)  # the weights are constants to it
+        assert gradient[0, 0, 0, 0, 0].item() == pytest.approx(weights[0] * 0.1 / made[0].numel())
+    loss, _ = module(hard_clips=1.0).pixel_loss(clips, clips)
+    assert loss.item() == 0
+
+
+def test_training_lowers_the_loss_and_logs_the_figures(tmp_path: Path) -> None:
+    run = trainer(tmp_path, 40, logger=CSVLogger(tmp_path), log_every_n_steps=1, val_check_interval=10)
+    run.fit(module(), loader(), loader())
+    figures = run.callback_metrics
+    assert {
+        "val/psnr", "val/psnr_copy_first", "val/psnr_first", "val/ssim", "val/usage", "val/perplexity",
+        "val/psnr_t0", "val/psnr_t1", "val/psnr_t2", "val/psnr_t3", "val/motion_l1", "val/motion_ratio",
+        "train/loss", "train/l1", "train/mse", "train/aux_loss",
+    } <= set(figures)  # fmt: skip
+    assert figures["val/psnr"] > 12
+    assert figures["train/loss"] < 0.5
+
+
+def test_the_trainer_counts_batches_also_with_a_discriminator(tmp_path: Path) -> None:
+    model = module(adversary=adversary(skip_below=0.0))
+    before = [parameter.detach().clone() for parameter in model.adversary.discriminator.parameters()]  # type: ignore[union-attr]
+    run = trainer(tmp_path, 8)
+    run.fit(model, loader(), loader())
+    assert run.global_step == 8
+    assert run.fit_loop.total_batch_idx == 7
+    main, other = (optimizer.optimizer for optimizer in model.optimizers())  # type: ignore[union-attr]
+    steps = lambda optimizer: {int(state["step"]) for state in optimizer.state.values()}  # noqa: E731
+    assert steps(main) == {8}
+    assert steps(other) == {6}  # steps 2..7
+    after = list(model.adversary.discriminator.parameters())  # type: ignore[union-attr]
+    assert any(not torch.equal(one, two) for one, two in zip(before, after, strict=True))
+    assert {"train/discriminator_hinge", "train/discriminator_lecam", "train/adversarial"} <= set(
+        run.callback_metrics
+    )
+
+
+def test_a_discriminator_that_wins_takes_no_step(tmp_path: Path) -> None:
+    model = module(adversary=adversary(skip_below=1e9, start=0))
+    trainer(tmp_path, 3).fit(model, loader(), loader())
+    _, other = model.optimizers()  # type: ignore[misc]
+    assert not other.optimizer.state
+
+
+@pytest.mark.parametrize("others", [0.0, 1e9])
+def test_the_discriminator_steps_by_the_loss_of_all_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: float
+) -> None:
+    """Its own loss lies on the other side of the bound: a device must not go by it."""
+    run = trainer(tmp_path, 2)
+    monkeypatch.setattr(run.strategy, "reduce", lambda value, reduce_op: torch.full_like(value, others))
+    model = module(adversary=adversary(skip_below=1e6 if others else 1e-6, start=0))
+    run.fit(model, loader(), loader())
+    _, other = model.optimizers()  # type: ignore[misc]
+    assert bool(other.optimizer.state) == bool(others)
+
+
+def test_before_its_weight_rises_the_adversary_changes_nothing(tmp_path: Path) -> None:
+    alone, judged = module(), module(adversary=adversary(start=0, warmup_steps=100))
+    for model in (alone, judged):
+        trainer(tmp_path, 4).fit(model, loader(), loader())
+    for one, two in zip(alone.tokenizer.parameters(), judged.tokenizer.parameters(), strict=True):
+        assert torch.equal(one, two)
+    ramped = module(adversary=adversary(start=0, warmup_steps=0, weight=1.0))
+    trainer(tmp_path, 4).fit(ramped, loader(), loader())
+    pairs = zip(alone.tokenizer.parameters(), ramped.tokenizer.parameters(), strict=True)
+    assert any(not torch.equal(one, two) for one, two in pairs)
+
+
+def test_weight_schedule_of_the_adversary() -> None:
+    rises = adversary(start=10, warmup_steps=5, ramp_steps=4, weight=0.1)
+    assert [rises.weight_at(step) for step in (0, 10, 14)] == [0, 0, 0]
+    assert rises.weight_at(15) == pytest.approx(0.02)
+    assert rises.weight_at(19) == rises.weight_at(1000) == 0.1
+    with pytest.raises(ValueError, match="ramp_steps must be 0 or more, got -1"):
+        adversary(ramp_steps=-1)
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, judged: bool) -> None:
+    def settings() -> dict[str, Any]:
+        judge = adversary(start=0, warmup_steps=1) if judged else None
+        return {"adversary": judge, "image_ratio": 0.5, "max_steps": 6}
+
+    whole, half = module(**settings()), module(**settings())
+    trainer(tmp_path, 6, limit_train_batches=3).fit(whole, loader(), loader())
+    run = trainer(
+        tmp_path, 3, limit_train_batches=3, enable_checkpointing=True, callbacks=[ModelCheckpoint(tmp_path)]
+    )
+    run.fit(half, loader(), loader())
+    again = module(**settings())
+    checkpoint = next(tmp_path.glob("*.ckpt"))
+    trainer(tmp_path, 6, limit_train_batches=3).fit(again, loader(), loader(), ckpt_path=checkpoint)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    saved = torch.load(checkpoint, weights_only=False)["tokenizer"]
+    assert saved == {"class_name": "CausalVideoTokenizer", "config": whole.tokenizer.config}
+
+
+def test_averaged_weights_by_lightnings_callback(tmp_path: Path) -> None:
+    plain, averaged = module(adversary=adversary()), module(adversary=adversary())
+    trainer(tmp_path, 6).fit(plain, loader(), loader())
+    trainer(tmp_path, 6, callbacks=[EMAWeightAveraging(decay=0.9)]).fit(averaged, loader(), loader())
+    pairs = list(zip(plain.tokenizer.parameters(), averaged.tokenizer.parameters(), strict=True))
+    assert any(not torch.equal(one, two) for one, two in pairs)
+    assert all(torch.isfinite(two).all() for _, two in pairs)
+
+
+def test_images_are_frames_of_the_clips() -> None:
+    model = module()
+    clips = torch.randn(2, 3, 9, 16, 16)
+    images = model.images(clips, torch.Generator().manual_seed(0))
+    assert images.shape == (6, 3, 1, 16, 16)  # as many frames as the clip has latent frames
+    for index, image in enumerate(images):
+        owner = clips[index // 3]
+        assert any(torch.equal(image[:, 0], owner[:, frame]) for frame in range(9))
+
+
+def test_gradients_are_clipped(tmp_path: Path) -> None:
+    model = module(clip_gradients=1e-3, betas=(0.0, 0.0))
+    norms = []
+    model.on_before_optimizer_step = lambda optimizer: norms.append(  # type: ignore[method-assign]
+        math.sqrt(
+            sum(float(p.grad.square().sum()) for p in model.tokenizer.parameters() if p.grad is not None)
+        )
+    )
+    run = trainer(tmp_path, 3, callbacks=[Throughput()], log_every_n_steps=1)
+    run.fit(model, loader(), loader())
+    assert len(norms) == 3
+    assert max(norms) == pytest.approx(1e-3, rel=1e-3)
+    assert run.callback_metrics["train/grad_norm"] > 0.01  # what is logged is the norm before
+
+
+def test_an_adversary_trains_in_bf16(tmp_path: Path) -> None:
+    model = module(adversary=adversary(start=0, warmup_steps=0))
+    run = trainer(tmp_path, 3, precision="bf16-mixed")
+    run.fit(model, loader(), loader())
+    assert torch.isfinite(run.callback_metrics["train/discriminator_lecam"])
+    assert run.callback_metrics["train/discriminator_grad_norm"] > 0
+
+
+def test_bf16_training_keeps_float32_ids_and_learns(tmp_path: Path) -> None:
+    model = module()
+    run = trainer(tmp_path, 6, precision="bf16-mixed", val_check_interval=6)
+    run.fit(model, loader(), loader())
+    assert torch.isfinite(run.callback_metrics["train/loss"])
+    assert next(model.tokenizer.parameters()).dtype == torch.float32
+
+
+def test_tensorboard_shows_clips_and_levels(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logger = TensorBoardLogger(tmp_path)
+    trainer(tmp_path, 2, logger=[CSVLogger(tmp_path), logger], val_check_interval=2, log_every_n_steps=1).fit(
+        module(), loader(), loader()
+    )
+    events = EventAccumulator(logger.log_dir)
+    events.Reload()
+    (image,) = events.Images("val/real_and_reconstructed")
+    assert image.encoded_image_string.startswith(b"GIF89a")
+    assert (image.width, image.height) == (32, 64)  # real | reconstructed, 4 clips of 16x16 below each other
+    assert {f"val/levels_{channel}" for channel in range(4)} <= set(events.Tags()["histograms"])
+
+
+def test_level_counts_add_up() -> None:
+    quantizer = module().tokenizer.quantizer
+    counts = torch.zeros(1000, dtype=torch.int64)
+    counts[7] = 2  # levels (7, 0, 0, 0)
+    counts[8 * 5 * 4] = 3  # levels (0, 0, 4, 0)
+    levels = level_counts(quantizer, counts)  # type: ignore[arg-type]
+    assert [len(channel) for channel in levels] == [8, 5, 5, 5]
+    assert levels[0].tolist() == [3, 0, 0, 0, 0, 0, 0, 2]
+    assert levels[2].tolist() == [2, 0, 0, 0, 3]
+
+
+def test_schedule() -> None:
+    factors = [warmup_cosine(step, 100, 10, 0.1) for step in range(120)]
+    assert factors[0] == pytest.approx(1 / 11)
+    assert factors[:11] == sorted(factors[:11])
+    assert factors[10] == 1
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[100] == factors[119] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr": 0.0}, "lr must be positive, got 0.0"),
+        ({"l1_weight": 0.0, "mse_weight": 0.0}, "l1_weight . mse_weight must be positive"),
+        ({"image_ratio": 1.0}, r"image_ratio must be in \[0, 1\), got 1.0"),
+        ({"clip_gradients": -1.0}, "clip_gradients must be 0 or more, got -1.0"),
+        ({"perceptual_frames": 0}, "perceptual_frames must be at least 1, got 0"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        module(**settings)
+
+
+class MeanColours:
+    """An extractor small enough for a test: mean colours of the first and the last frame."""
+
+    dim, min_frames, fingerprint, comparability = 6, 1, "mean colours", "compares with nothing"
+
+    def __call__(self, clips: torch.Tensor) -> torch.Tensor:
+        return torch.cat([clips[:, frame].float().mean(dim=(1, 2)) for frame in (0, -1)], dim=1)
+
+
+def test_rfvd_callback_scores_reconstructions(tmp_path: Path) -> None:
+    model = module()
+    run = trainer(tmp_path, 1, limit_val_batches=8, callbacks=[ReconstructionFVD(MeanColours())])
+    (figures,) = run.validate(model, loader(), verbose=False)
+    real, made = [], []
+    with torch.no_grad():
+        for batch in list(loader())[:8]:
+            real.append(MeanColours()(batch["clip"]))
+            made.append(MeanColours()(to_uint8(model.tokenizer(to_float(batch["clip"])).clips)))
+    one, other = (torch.cat(part).double().numpy() for part in (real, made))
+    expected = FrechetVideoDistance(6)
+    keys = torch.arange(len(one))
+    expected.update(torch.from_numpy(one), real=True, sample_id=keys)
+    expected.update(torch.from_numpy(other), real=False, sample_id=keys)
+    assert figures["val/rfvd"] == pytest.approx(float(expected.compute()), rel=1e-4)

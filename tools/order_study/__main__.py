@@ -1,0 +1,222 @@
+"""Study what decoding distant regions together costs in quality, and what it buys, on data anyone can make.
+
+    python -m tools.order_study run --config configs/order_study/reduced.yaml --out runs/study
+
+makes the bench set, trains a tokenizer on it and the plan's transformers on its tokens with equal budgets,
+generates clips with each, measures them, and writes ``report.md``, ``results.json`` and
+``quality-against-time.svg``. It can be stopped at any moment; the same command goes on. Jobs are independent:
+``study.py job --out runs/study --arm 4x --seed 1`` does one of them, on another machine that shares the
+folder too.
+"""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+from torch import Tensor
+from tqdm import tqdm
+
+from parvideo.benchmark.timing import CLOCKS
+from parvideo.cli.fit import fit
+from parvideo.cli.tokenize import tokenize
+from parvideo.datasets import ClipDataset, build_cache, load_videos
+from parvideo.demo.steps import Stages, draw_clips
+from parvideo.files import atomic_path, sha256_json, write_json
+from parvideo.metrics import train_classifier
+from parvideo.order import OrderSpec
+from parvideo.pipeline import VideoPipeline
+from parvideo.pixels import to_float, to_uint8
+from parvideo.pretrained.folder import load_tokenizer
+from parvideo.sampling import SamplingConfig
+from parvideo.synthetic.objects import write_bench_data
+from tools.order_study.job import (
+    PLAN,
+    REFERENCE,
+    claim_arms,
+    features,
+    judge,
+    read_plan,
+    result_path,
+    run_folder,
+    run_job,
+    times_stage,
+)
+from tools.order_study.plan import Measured, StudyPlan, Timed
+from tools.order_study.report import write_report
+
+
+def run(plan: StudyPlan, out: Path) -> None:
+    """Run a study, or go on with it.
+
+    Args:
+        plan: what is trained and measured.
+        out: folder for everything.
+
+    Raises:
+        ValueError: if ``out`` was begun with another plan that is not this one with fewer arms or seeds.
+        RuntimeError: if a job fails; the message names its log.
+    """
+    settings = {**asdict(plan), "tokenizer": str(plan.tokenizer), "generator": str(plan.generator)}
+    stages = Stages(out, 7)
+    stages.path.parent.mkdir(parents=True, exist_ok=True)
+    growing = ("arms", "compare", "seeds", "workers")
+    stages.run(
+        "plan", "plan", {name: settings[name] for name in settings if name not in growing}, lambda: None
+    )
+    claim_arms(plan, out)
+    write_json(out / PLAN, settings)
+    torch.set_num_threads(plan.threads * plan.workers)
+    for name, title, work in (
+        ("data", "bench set", make_data),
+        ("tokenizer", "tokenizer", train_tokenizer),
+        ("tokens", "tokens", make_tokens),
+        ("judge", "feature network and references", train_judge),
+    ):
+        stages.run(name, title, {}, lambda work=work: work(plan, out))  # type: ignore[misc]
+    jobs = sha256_json([plan.seeds, [arm.name for arm in plan.arms]])
+    stages.run(f"arms {jobs[:8]}", "arms", {}, lambda: run_jobs(plan, out))
+    torch.set_num_threads(plan.threads)
+    stages.run(times_stage(plan), "times", {}, lambda: time_rows(plan, out))
+    write_report(out, plan)
+    print((out / "report.md").read_text())
+
+
+def job(out: Path, arm: str, seed: int) -> None:
+    """Do one job of a study that was begun; see `study_job.run_job`.
+
+    Args:
+        out: the study's folder.
+        arm: name of the arm.
+        seed: of training and sampling.
+    """
+    run_job(out, arm, seed)
+
+
+def report(out: Path) -> None:
+    """Write a finished study's report again.
+
+    Args:
+        out: the study's folder.
+    """
+    write_report(out, read_plan(out))
+
+
+def make_data(plan: StudyPlan, out: Path) -> None:
+    """Write the bench set and decode it once."""
+    write_bench_data(out / "data", plan.data, show_progress=True)
+    build_cache(out / "frames", load_videos(out / "data", "all"), plan.size, workers=2, show_progress=True)
+
+
+def train_tokenizer(plan: StudyPlan, out: Path) -> None:
+    """Train the one tokenizer."""
+    data = [f"--data.root={out / 'data'}", f"--data.cache={out / 'frames'}"]
+    fit(["--config", str(plan.tokenizer), *data, f"--out={out / 'tokenizer'}"])
+
+
+def make_tokens(plan: StudyPlan, out: Path) -> None:
+    """Tokenize the bench set."""
+    tokenize(out / "tokenizer", out / "data", out / "tokens", views=plan.views, batch_size=16)
+
+
+def train_judge(plan: StudyPlan, out: Path) -> None:
+    """Train FVD's feature network, and measure held-out clips and their reconstructions with all measures.
+
+    What the reader finds wrong with reconstructions is the tokenizer's fault: no transformer can be better.
+    """
+    clips, labels = split_clips(plan, out, "train", plan.judge_clips, 0)
+    with tqdm(total=plan.judge_steps, desc="training feature network", unit="step") as bar:
+        network = train_classifier(
+            clips, labels, plan.data.num_classes, plan.judge_steps, on_step=lambda *_: bar.update()
+        )
+    network.save(out / "judge")
+    reference, _ = split_clips(plan, out, "test", plan.reference_clips, 1)
+    with atomic_path(out / REFERENCE) as temporary:
+        np.savez(temporary, features=features(network, reference))
+    real, labels = split_clips(plan, out, "test", plan.clips, 2)
+    tokenizer = load_tokenizer(out / "tokenizer")
+    with torch.inference_mode():
+        parts = [to_uint8(tokenizer.decode(tokenizer.encode(to_float(part)))) for part in real.split(16)]
+    rows = [
+        Measured(name, 0, 1.0, 0, 0.0, **judge(plan, out, found, labels))
+        for name, found in (("real clips", real), ("reconstructions", torch.cat(parts)))
+    ]
+    write_json(out / "references.json", [asdict(row) for row in rows])
+
+
+def split_clips(
+    plan: StudyPlan, out: Path, split: Literal["train", "test"], count: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """``count`` clips at random places, uint8 ``[count, T, H, W, 3]``, and their labels ``[count]``."""
+    clips = ClipDataset(
+        load_videos(out / "data", split),
+        plan.frames,
+        plan.size,
+        fps=plan.data.fps,
+        seed=seed,
+        cache=out / "frames",
+    )
+    return draw_clips(clips, count, seed)
+
+
+def run_jobs(plan: StudyPlan, out: Path) -> None:
+    """Do all jobs, several at a time, each in a process of its own that logs to ``logs/``."""
+    jobs = [(arm.name, seed) for seed in plan.seeds for arm in plan.arms]
+    with (
+        tqdm(total=len(jobs), desc="jobs", unit="job") as bar,
+        ThreadPoolExecutor(plan.workers) as pool,
+    ):
+        running = [pool.submit(_job_process, out, arm, seed) for arm, seed in jobs]
+        try:
+            for done in as_completed(running):
+                done.result()
+                bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _job_process(out: Path, arm: str, seed: int) -> None:
+    if result_path(out, arm, seed).exists():
+        return
+    log = out / "logs" / f"{arm}-seed{seed}.log"
+    log.parent.mkdir(exist_ok=True)
+    words = ["job", f"--out={out}", f"--arm={arm}", f"--seed={seed}"]
+    with log.open("a") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "tools.order_study", *words], stdout=file, stderr=file, check=False
+        )
+    if done.returncode:
+        raise RuntimeError(f"job {arm}, seed {seed} ended with {done.returncode}; see {log}")
+
+
+def time_rows(plan: StudyPlan, out: Path) -> list[dict[str, Any]]:
+    """Time one guided batch of each row, the rows taking turns; the best round counts, the first does not."""
+    clock = CLOCKS[plan.clock]
+    config = SamplingConfig(guidance_scale=max(plan.guidance), top_k=plan.top_k)
+    pipelines: dict[str, tuple[VideoPipeline, OrderSpec]] = {}
+    for arm in plan.arms:
+        pipeline = VideoPipeline.from_pretrained(run_folder(out, arm, plan.seeds[0]))
+        pipelines |= {name: (pipeline, spec) for name, spec in arm.rows.items()}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in pipelines}
+    for _ in tqdm(range(1 + plan.timed_rounds), desc="timing", unit="round"):
+        for name, (pipeline, spec) in pipelines.items():
+            labels = torch.arange(plan.timed_clips) % len(pipeline.class_names)
+            started = clock()
+            tokens = pipeline.generate_tokens(
+                labels, 0, config, plan.timed_clips, order=pipeline.find_order(spec.name)
+            )
+            generated = clock()
+            pipeline.decode(tokens, plan.timed_clips)
+            taken[name].append((generated - started, clock() - generated))
+    best = {name: np.min(seconds[1:], axis=0) / plan.timed_clips for name, seconds in taken.items()}
+    return [asdict(Timed(name, float(both[0]), float(both[1]))) for name, both in best.items()]
+
+
+if __name__ == "__main__":
+    auto_cli([run, job, report], as_positional=False)

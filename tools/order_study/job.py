@@ -1,0 +1,172 @@
+"""A job of the study: train one arm with one seed, generate with it, and measure what it generates."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jsonargparse import ArgumentParser
+from numpy.typing import NDArray
+from torch import Tensor
+
+from parvideo.cli.fit import fit
+from parvideo.datasets.writing import write_contact_sheet
+from parvideo.files import atomic_path, read_json, sha256_json, write_json
+from parvideo.metrics import SmallI3DExtractor
+from parvideo.metrics.frechet import frechet_distance
+from parvideo.order import GenerationOrder
+from parvideo.pipeline import VideoPipeline
+from parvideo.sampling import SamplingConfig
+from parvideo.synthetic.reader import Reading, read_clips, violation_rate
+from parvideo.training.loggers import read_metrics
+from tools.order_study.plan import Arm, Measured, StudyPlan, order_arguments
+
+PLAN, REFERENCE = "study.json", "reference.npz"
+BROKEN = ("split", "vanish", "colour", "extra")
+"""The kinds of violation that are a whole object's fate."""
+
+
+def read_plan(out: Path) -> StudyPlan:
+    """The plan that the study in ``out`` was begun with."""
+    parser = ArgumentParser()
+    parser.add_class_arguments(StudyPlan, "plan")
+    parsed = parser.parse_object({"plan": read_json(out / PLAN)})
+    plan: StudyPlan = parser.instantiate(parsed)["plan"]
+    return plan
+
+
+def result_path(out: Path, arm: str, seed: int) -> Path:
+    """Where a job's figures lie once it is done."""
+    return out / "results" / f"{arm}-seed{seed}.json"
+
+
+def run_job(out: Path, arm: str, seed: int) -> None:
+    """Do one job of a study that `study.py run` began; a job that is done is not done again.
+
+    Args:
+        out: the study's folder.
+        arm: name of the arm.
+        seed: of training and sampling.
+    """
+    path = result_path(out, arm, seed)
+    if path.exists():
+        return
+    plan = read_plan(out)
+    torch.set_num_threads(plan.threads)
+    train(plan, out, plan.arm(arm), seed)
+    write_json(path, [asdict(row) for row in measure(plan, out, plan.arm(arm), seed)])
+
+
+def claim_arms(plan: StudyPlan, out: Path) -> None:
+    """Note what each arm is, so that its results are never taken for another's.
+
+    Raises:
+        ValueError: if an arm of that name was another one.
+    """
+    for arm in plan.arms:
+        path, wanted = out / "arms" / f"{arm.name}.json", order_arguments(arm)
+        if not path.exists():
+            write_json(path, wanted)
+        elif sha256_json(read_json(path)) != sha256_json(wanted):
+            raise ValueError(f"{out} has results of another arm {arm.name}; give this one another name")
+
+
+def times_stage(plan: StudyPlan) -> str:
+    """The name of the stage that times these rows."""
+    return f"times {sha256_json(list(plan.rows))[:8]}"
+
+
+def run_folder(out: Path, arm: Arm, seed: int) -> Path:
+    """The run folder of an arm's training."""
+    return out / "runs" / f"{arm.name}-seed{seed}"
+
+
+def train(plan: StudyPlan, out: Path, arm: Arm, seed: int) -> None:
+    """Train an arm; goes on where a stopped training was."""
+    fit(
+        [
+            *("--config", str(plan.generator), f"--data.tokens={out / 'tokens'}"),
+            f"--data.seed={seed}",
+            *(f"--model.{name}={json.dumps(value)}" for name, value in order_arguments(arm).items()),
+            f"--seed_everything={seed}",
+            f"--out={run_folder(out, arm, seed)}",
+        ]
+    )
+
+
+def measure(plan: StudyPlan, out: Path, arm: Arm, seed: int) -> list[Measured]:
+    """Generate clips in each order of the arm with each guidance scale, and measure them."""
+    run = run_folder(out, arm, seed)
+    losses = read_metrics(run)
+    pipeline = VideoPipeline.from_pretrained(run)
+    measured = []
+    for place, (row, spec) in enumerate(arm.rows.items()):
+        loss = "val/loss" if place == 0 else f"val/loss_{spec.name}"
+        order = pipeline.find_order(spec.name)
+        for scale in plan.guidance:
+            clips, labels = generate(plan, pipeline, order, scale, seed)
+            if seed == plan.seeds[0]:
+                _picture(out / "pictures" / f"{row.replace(' ', '-')}-guidance{scale:g}.webp", plan, clips)
+            figures = judge(plan, out, clips, labels)
+            steps = order.steps
+            measured.append(Measured(row, seed, scale, steps, losses[loss][-1][1], **figures))
+    return measured
+
+
+def generate(
+    plan: StudyPlan, pipeline: VideoPipeline, order: GenerationOrder, scale: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Clips uint8 ``[B, T, H, W, 3]``, the classes in turn, and the classes asked for ``[B]``."""
+    labels = torch.arange(plan.clips) % len(pipeline.class_names)
+    config = SamplingConfig(guidance_scale=scale, top_k=plan.top_k)
+    tokens = pipeline.generate_tokens(labels, seed, config, plan.batch_size, order=order)
+    return pipeline.decode(tokens, plan.batch_size), labels
+
+
+def judge(plan: StudyPlan, out: Path, clips: Tensor, labels: Tensor) -> dict[str, Any]:
+    """The figures of `Measured` that come from pixels.
+
+    Args:
+        plan: says how many clips are read.
+        out: the study's folder, with feature network and reference.
+        clips: uint8 ``[B, T, H, W, 3]``.
+        labels: the classes asked for ``[B]``.
+    """
+    reference: NDArray[np.float64] = np.load(out / REFERENCE, allow_pickle=False)["features"]
+    found = features(SmallI3DExtractor.load(out / "judge"), clips)
+    settings = plan.data
+    readings = read_clips(clips[: plan.read_clips], settings.fps, settings.num_classes)
+    right = [reading.label == label for reading, label in zip(readings, labels.tolist(), strict=False)]
+    errors = [min(reading.motion_error, 64.0) for reading in readings]
+    return {
+        "fvd": frechet_distance(reference, found).value,
+        "class_accuracy": float(np.mean(right)),
+        "violations": violation_rate(readings),
+        "broken": float(np.mean([_breaks(reading) for reading in readings])),
+        "violations_per_clip": float(np.mean([len(reading.violations) for reading in readings])),
+        "motion_error": float(np.median(errors)),
+        "kinds": _kinds(readings),
+    }
+
+
+def features(network: SmallI3DExtractor, clips: Tensor) -> NDArray[np.float64]:
+    """Features float64 ``[B, dim]`` of clips uint8 ``[B, T, H, W, 3]``."""
+    return torch.cat([network(part) for part in clips.split(32)]).double().numpy()
+
+
+def _breaks(reading: Reading) -> bool:
+    return any(violation.kind in BROKEN for violation in reading.violations)
+
+
+def _kinds(readings: list[Reading]) -> dict[str, int]:
+    shown = [{violation.kind for violation in reading.violations} for reading in readings]
+    return {kind: sum(kind in one for one in shown) for kind in sorted(set().union(*shown))}
+
+
+def _picture(path: Path, plan: StudyPlan, clips: Tensor) -> None:
+    """The first clip of each class, side by side."""
+    names = plan.data.class_names
+    with atomic_path(path) as temporary:
+        write_contact_sheet(temporary, clips[: len(names)], plan.data.fps, 8, names, scale=3)
