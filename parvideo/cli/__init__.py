@@ -1,13 +1,11 @@
 """The `parvideo` command: one table of commands, each a typed function that is its own command line.
 
-Nothing heavy is imported here: a command's module is imported when that command is called.
+No module of a command imports anything heavy: that happens inside its function, so that help comes at once.
 """
 
-import dataclasses
 import difflib
 import errno
 import importlib
-import inspect
 import io
 import os
 import signal
@@ -16,56 +14,33 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from docstring_parser import Docstring
-from docstring_parser import parse as parse_docstring
-from jsonargparse import ActionYesNo, ArgumentParser
-
-from parvideo.cli import fit_options
-from parvideo.cli.values import WordType, takes_list
+from parvideo.cli.arguments import parse_arguments
 from parvideo.files import error_line
 from parvideo.version import __version__
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": (
-        "parvideo.cli.demo",
-        "everything, small, in minutes: train, sample, score, a page to look at",
-    ),
-    "fit": ("parvideo.cli.fit", "train a tokenizer or a generator from YAML configs; resumes by itself"),
-    "export": ("parvideo.cli.export", "the model in a run's checkpoint as a model folder"),
-    "tokenize": ("parvideo.cli.tokenize", "turn videos into tokens on disk with a trained tokenizer"),
-    "sample": ("parvideo.cli.sample", "generate clips for class names with a trained generator"),
-    "reconstruct": ("parvideo.cli.reconstruct", "encode and decode videos, side by side, with figures"),
-    "evaluate": (
-        "parvideo.cli.evaluate",
-        "score clips against real videos: FVD with its error, and a report",
-    ),
-    "compare-reports": (
-        "parvideo.cli.compare_reports",
-        "reports side by side; refused if not comparable",
-    ),
-    "fvd-stats": ("parvideo.cli.fvd_stats", "features of the real videos of a protocol, to use again"),
-    "weights": ("parvideo.cli.weights", "fetch, check and keep the I3D network that FVD needs"),
-    "data": ("parvideo.cli.data", "check a data set on disk, unpack it, write its manifest"),
-    "toy-data": ("parvideo.cli.toy_data", "write a toy set of video files in UCF-101's layout"),
-    "order": ("parvideo.cli.order", "what an order of generation does, in figures and as a picture"),
-    "bench": ("parvideo.cli.bench", "how fast this machine generates, against its own limits"),
+COMMANDS = {
+    name: f"parvideo.cli.{name.replace('-', '_')}"
+    for name in (
+        "demo",
+        "fit",
+        "export",
+        "tokenize",
+        "sample",
+        "reconstruct",
+        "evaluate",
+        "compare-reports",
+        "fvd-stats",
+        "weights",
+        "data",
+        "toy-data",
+        "order",
+        "bench",
+    )
 }
-"""Command name -> (module, one line of help). The module's function has the command's name."""
+"""Command name -> module, whose function has the command's name and whose docstring begins with its help."""
 
 USER_ERRORS = (ValueError, OSError)
 """What a wrong argument, file or disk raises: shown as one line. All else is ours, with a traceback."""
-
-RENAMED: dict[str, dict[str, str]] = {
-    "bench": {
-        "--layers": "--num-layers",
-        "--heads": "--num-heads",
-        "--vocabulary": "--codebook-size",
-        "--classes": "--num-classes",
-        "--batch": "--batch-size",
-        "--guidance": "--guidance-scale",
-    },
-}
-"""Command -> options that it once had, and what they are called now, as in the other commands."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,103 +102,19 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
         near = difflib.get_close_matches(name, COMMANDS, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "see `parvideo --help`"
         raise ValueError(f"there is no command {name!r}; {hint}")
-    if name == "fit" and not {"-h", "--help"}.isdisjoint(arguments):  # at once: Lightning takes seconds
-        print(fit_options.help_text())
-        raise SystemExit(0)
-    module = importlib.import_module(COMMANDS[name][0])
+    module = importlib.import_module(COMMANDS[name])
     function: Callable[..., Any] = getattr(module, name.replace("-", "_"))
     if name == "fit":  # its options are those of the classes the configs name, so Lightning parses them
-        function(["--help" if word in ("--help_all", "--help-all") else word for word in arguments])
+        function(list(arguments))
         return
     positional, options = parse_arguments(name, function, arguments)
     function(*positional, **options)
 
 
-def parse_arguments(
-    name: str, function: Callable[..., Any], arguments: Sequence[str]
-) -> tuple[list[Any], dict[str, Any]]:
-    """Parse a command line by a function's signature and docstring.
-
-    A positional-only parameter is a positional argument (a list takes one or more), any other an option
-    spelled with dashes; a trailing underscore (``class_``) is dropped; a bool is ``--flip/--no-flip``; an
-    option whose type is a list may be repeated; the fields of a dataclass are options like the others. Words
-    are taken literally (`parvideo.cli.values`).
-
-    Returns:
-        Positional values and keyword values to call the function with.
-
-    Raises:
-        ValueError: for an option that has another name now.
-    """
-    documentation = parse_docstring(function.__doc__ or "")
-    description = "\n\n".join(
-        text for text in (documentation.short_description, documentation.long_description) if text
-    )
-    parser = ArgumentParser(
-        prog=f"parvideo {name}", description=description, default_env=False, allow_abbrev=False
-    )
-    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
-    helps = _described(documentation)
-    groups: dict[str, list[inspect.Parameter]] = {}  # of options that are the fields of one parameter
-    for parameter in parameters:
-        if dataclasses.is_dataclass(parameter.annotation):
-            kind: Any = parameter.annotation
-            groups[parameter.name] = list(inspect.signature(kind, eval_str=True).parameters.values())
-            inner = _described(parse_docstring(kind.__doc__ or ""))
-            for field in groups[parameter.name]:
-                _add_option(parser, field, inner.get(field.name, ""))
-        else:
-            _add_option(parser, parameter, helps.get(parameter.name, ""))
-    words = _spell(arguments)
-    for word in words:
-        option = word.partition("=")[0]
-        if option in RENAMED.get(name, {}):
-            raise ValueError(f"{name} has no option {option}; it is called {RENAMED[name][option]}")
-    values = parser.parse_args(words).as_dict()
-    positional, options = [], {}
-    for parameter in parameters:
-        if parameter.name in groups:
-            fields = {field.name: values[field.name.rstrip("_")] for field in groups[parameter.name]}
-            options[parameter.name] = parameter.annotation(**fields)
-        elif parameter.kind is parameter.POSITIONAL_ONLY:
-            positional.append(values[parameter.name])
-        else:
-            options[parameter.name] = values[parameter.name.rstrip("_")]
-    return positional, options
-
-
-def _described(documentation: Docstring) -> dict[str, str]:
-    """What a docstring says of each parameter or attribute."""
-    return {item.arg_name: (item.description or "").replace("\n", " ") for item in documentation.params}
-
-
-def _add_option(parser: ArgumentParser, parameter: inspect.Parameter, help_text: str) -> None:
-    kind, option = parameter.annotation, parameter.name.rstrip("_").replace("_", "-")
-    more: dict[str, Any] = {"help": help_text}
-    if parameter.kind is parameter.POSITIONAL_ONLY:
-        if takes_list(kind):
-            more["nargs"] = "+"
-        parser.add_argument(option, type=WordType(kind), **more)
-        return
-    if parameter.default is parameter.empty:
-        more["required"] = True
-    else:
-        more["default"] = parameter.default
-    if kind is bool:
-        parser.add_argument(f"--{option}", action=ActionYesNo(no_prefix="no-"), **more)
-        return
-    if takes_list(kind):
-        more["action"] = "append"
-    parser.add_argument(f"--{option}", type=WordType(kind), **more)
-
-
-def _spell(arguments: Sequence[str]) -> list[str]:
-    """The words with dashes for underscores in the names of options."""
-    spelled = []
-    for word in arguments:
-        name, equals, value = word.partition("=")
-        spelled.append(name.replace("_", "-") + equals + value if name.startswith("--") else word)
-    return spelled
+def summary(name: str) -> str:
+    """What a command does, in the line that its module's docstring begins with."""
+    line = (importlib.import_module(COMMANDS[name]).__doc__ or "").partition("\n")[0]
+    return line.removeprefix(f"`parvideo {name}`: ").removesuffix(".")
 
 
 def _overview() -> str:
@@ -233,7 +124,7 @@ def _overview() -> str:
         "",
         "usage: parvideo COMMAND [options]      parvideo COMMAND --help says what it takes",
         "",
-        *(f"  {name:<{width}}{line}" for name, (_, line) in COMMANDS.items()),
+        *(f"  {name:<{width}}{summary(name)}" for name in COMMANDS),
         "",
         "  --version shows the version; --debug shows the traceback of an error",
     ]

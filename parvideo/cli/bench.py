@@ -1,4 +1,4 @@
-"""`parvideo bench`: how fast this machine generates, against its own limits and other code."""
+"""`parvideo bench`: how fast this machine generates, against its own limits."""
 
 from pathlib import Path
 from typing import Any, Literal

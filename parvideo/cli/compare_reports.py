@@ -1,4 +1,4 @@
-"""`parvideo compare-reports`: put several reports into one table, if their numbers compare at all."""
+"""`parvideo compare-reports`: reports side by side; refused if not comparable."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`parvideo data`: check a data set on disk, unpack it if asked, and write its manifest."""
+"""`parvideo data`: check a data set on disk, unpack it, write its manifest."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal

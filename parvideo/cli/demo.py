@@ -1,4 +1,4 @@
-"""`parvideo demo`: the whole path, small, on a CPU, in minutes; it ends with a page to look at."""
+"""`parvideo demo`: everything, small, in minutes: train, sample, score, a page to look at."""
 
 import dataclasses
 import time

@@ -1,4 +1,4 @@
-"""`parvideo evaluate`: score generated clips against real ones and write a report that can be traced."""
+"""`parvideo evaluate`: score clips against real videos: FVD with its error, and a report."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal

@@ -1,4 +1,4 @@
-"""`parvideo export`: the model in a run's newest good checkpoint, as a model folder."""
+"""`parvideo export`: the model in a run's checkpoint as a model folder."""
 
 import sys
 from pathlib import Path

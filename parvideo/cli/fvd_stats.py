@@ -1,4 +1,4 @@
-"""`parvideo fvd-stats`: features of the real clips of a protocol, kept for later evaluations."""
+"""`parvideo fvd-stats`: features of the real videos of a protocol, to use again."""
 
 from pathlib import Path
 from typing import Literal

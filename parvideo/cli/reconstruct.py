@@ -1,4 +1,4 @@
-"""`parvideo reconstruct`: videos through a tokenizer and back, side by side, with figures."""
+"""`parvideo reconstruct`: encode and decode videos, side by side, with figures."""
 
 import math
 from pathlib import Path

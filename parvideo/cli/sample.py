@@ -1,4 +1,4 @@
-"""`parvideo sample`: clips for class names, as videos to look at and lossless arrays to score."""
+"""`parvideo sample`: generate clips for class names with a trained generator."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`parvideo tokenize`: videos to tokens on disk; a killed run goes on, nothing lost or doubled."""
+"""`parvideo tokenize`: turn videos into tokens on disk with a trained tokenizer; a killed run goes on."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`parvideo toy-data`: write a toy set of video files to try everything on."""
+"""`parvideo toy-data`: write a toy set of video files in UCF-101's layout."""
 
 from pathlib import Path
 from typing import Any, Literal

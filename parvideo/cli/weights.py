@@ -1,4 +1,4 @@
-"""`parvideo weights`: fetch, check and keep the network that FVD needs."""
+"""`parvideo weights`: fetch, check and keep the I3D network that FVD needs."""
 
 from pathlib import Path
 from typing import Literal

@@ -12,7 +12,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from parvideo.cli.evaluate import evaluate
-from parvideo.cli.fit import fit
 from parvideo.cli.sample import sample
 from parvideo.cli.tokenize import tokenize
 from parvideo.datasets import ClipDataset, VideoList, build_cache, load_videos
@@ -27,6 +26,7 @@ from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import load_tokenizer
 from parvideo.sampling import SamplingConfig
 from parvideo.synthetic import ToySettings, write_toy_data
+from parvideo.training.cli import fit
 from parvideo.training.data import ClipsByEpoch, say_listing, split_videos
 from parvideo.training.samplers import EndlessBatches
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from parvideo.cli import COMMANDS, main, parse_arguments
+from parvideo.cli import COMMANDS, main, parse_arguments, summary
 
 HEAVY = {
     "torch",
@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
 def test_the_short_help_of_fit_has_all_that_its_parser_adds(capsys: pytest.CaptureFixture[str]) -> None:
     from lightning.pytorch.cli import LightningArgumentParser
 
-    from parvideo.cli.fit import FitCLI
+    from parvideo.training.cli import FitCLI
 
     with pytest.raises(SystemExit):
         main(["fit", "--config", "a.yaml", "--help"])
@@ -59,11 +59,21 @@ def test_the_short_help_of_fit_has_all_that_its_parser_adds(capsys: pytest.Captu
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_a_documented_function(name: str) -> None:
-    function = getattr(importlib.import_module(COMMANDS[name][0]), name.replace("-", "_"))
+    function = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
     assert inspect.isfunction(function)
     documentation = inspect.getdoc(function) or ""
     for parameter in inspect.signature(function).parameters:
         assert f"{parameter}:" in documentation
+
+
+def test_the_overview_has_the_first_line_of_each_module(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    for name, module in COMMANDS.items():
+        head = (importlib.import_module(module).__doc__ or "").splitlines()[0]
+        assert head.startswith(f"`parvideo {name}`: ")
+        assert f"{summary(name)}\n" in shown
+        assert summary(name) in head
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -77,7 +87,7 @@ def test_every_command_shows_its_help(name: str, capsys: pytest.CaptureFixture[s
 
 def test_no_command_module_is_left_out() -> None:
     folder = Path(importlib.import_module("parvideo.cli").__path__[0])
-    listed = {module.rsplit(".", 1)[1] for module, _ in COMMANDS.values()}
+    listed = {module.rsplit(".", 1)[1] for module in COMMANDS.values()}
     for path in folder.glob("*.py"):
         tree = path.read_text()
         if f"\ndef {path.stem}(" in tree:
@@ -184,7 +194,7 @@ def test_a_home_is_found_and_nothing_is_no_path(monkeypatch: pytest.MonkeyPatch,
 
 def test_what_sample_can_evaluate_can_and_names_are_the_same() -> None:
     def options(name: str) -> set[str]:
-        function = getattr(importlib.import_module(COMMANDS[name][0]), name.replace("-", "_"))
+        function = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
         return set(inspect.signature(function).parameters)
 
     assert "generation" in options("sample") & options("evaluate")

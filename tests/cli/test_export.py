@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 
 from parvideo.cli import main
 from parvideo.cli.export import export
-from parvideo.cli.fit import fit
 from parvideo.cli.tokenize import tokenize
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained.folder import fingerprint, load_extra, load_orders, load_tokenizer
 from parvideo.training.checkpoints import DESCRIPTION, FOLDER, AtomicCheckpointIO
+from parvideo.training.cli import fit
 
 ENDING = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.max_steps=3", "--checkpoint_every=2"]
 

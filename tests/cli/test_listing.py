@@ -12,13 +12,13 @@ import torch
 
 from parvideo.cli.demo import demo
 from parvideo.cli.evaluate import evaluate
-from parvideo.cli.fit import fit
 from parvideo.cli.fvd_stats import fvd_stats
 from parvideo.cli.tokenize import tokenize
 from parvideo.datasets import TokenDataset, write_avi
 from parvideo.datasets.tokens import MANIFEST, PLAN
 from parvideo.files import config_folder, read_json, sha256_json, write_json
 from parvideo.metrics.extractors.small_i3d import SmallI3D, SmallI3DExtractor
+from parvideo.training.cli import fit
 from parvideo.training.data import ClipDataModule, TokenDataModule
 
 FORM: dict[str, Any] = {"frames": 5, "size": 16, "fps": 12.5}

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from parvideo.cli.fit import fit
 from parvideo.demo.steps import PRESETS, Demo, Stages
 from parvideo.files import config_folder
 from parvideo.synthetic import ToySettings, write_toy_data
+from parvideo.training.cli import fit
 
 
 def test_a_stage_is_done_once(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import pytest
 import torch
 import yaml
 
-from parvideo.cli.fit import fit
 from parvideo.files import config_folder
 from parvideo.order import OrderSpec
 from parvideo.pretrained.folder import load_orders, load_transformer
 from parvideo.sampling import generate
+from parvideo.training.cli import fit
 from parvideo.training.loggers import read_metrics
 
 ABLATIONS = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from parvideo.cli.fit import FitCLI
 from parvideo.files import config_folder
+from parvideo.training.cli import FitCLI
 from parvideo.training.data import ClipDataModule, TokenDataModule, TokenSpec
 from parvideo.training.generator import GeneratorModule
 from parvideo.training.tokenizer import TokenizerModule

@@ -50,7 +50,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("line", commands())
 def test_the_commands_take_their_options(line: str) -> None:
     _, name, *words = shlex.split(line, comments=True)
-    function = getattr(importlib.import_module(COMMANDS[name][0]), name.replace("-", "_"))
+    function = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
     positional, options = parse_arguments(name, function, words)
     assert positional or options
 

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from parvideo.cli.export import export
-from parvideo.cli.fit import fit
 from parvideo.order import regions
 from parvideo.pipeline import VideoPipeline
 from parvideo.training.checkpoints import FOLDER
+from parvideo.training.cli import fit
 from parvideo.training.loggers import read_metrics
 from parvideo.transformer import VideoTransformer
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from parvideo.cli.fit import fit
 from parvideo.order import GenerationOrder, OrderSpec
 from parvideo.pretrained.folder import load_orders, load_transformer
+from parvideo.training.cli import fit
 from parvideo.training.data import TokenDataModule
 from parvideo.training.generator import GeneratorModule
 from parvideo.training.loggers import read_metrics

@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file
 
 from parvideo.cli import main
-from parvideo.cli.fit import fit
 from parvideo.datasets import TokenPlan, TokenWriter
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained.folder import TOKENIZER, fingerprint, load_tokenizer, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.training.callbacks.misc import StepSeed
 from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, find_checkpoint
+from parvideo.training.cli import fit
 from parvideo.training.loggers import read_metrics
 
 TINY_TOKENIZER = {

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from parvideo.cli import main
-from parvideo.cli.fit import fit
 from parvideo.datasets import TokenDataset, TokenPlan, TokenWriter
 from parvideo.pretrained.folder import TOKENIZER, fingerprint
 from parvideo.training.callbacks.misc import StepSeed
 from parvideo.training.checkpoints import FOLDER, list_checkpoints
+from parvideo.training.cli import fit
 from parvideo.training.generator import GeneratorModule
 from parvideo.training.resuming import RECORD, changed_settings, flat_settings
 from parvideo.training.samplers import EndlessBatches

@@ -23,7 +23,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from parvideo.benchmark.timing import CLOCKS
-from parvideo.cli.fit import fit
 from parvideo.cli.tokenize import tokenize
 from parvideo.datasets import ClipDataset, build_cache, load_videos
 from parvideo.demo.steps import Stages, draw_clips
@@ -35,6 +34,7 @@ from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import load_tokenizer
 from parvideo.sampling import SamplingConfig
 from parvideo.synthetic.objects import write_bench_data
+from parvideo.training.cli import fit
 from tools.order_study.job import (
     PLAN,
     REFERENCE,

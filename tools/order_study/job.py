@@ -11,7 +11,6 @@ from jsonargparse import ArgumentParser
 from numpy.typing import NDArray
 from torch import Tensor
 
-from parvideo.cli.fit import fit
 from parvideo.datasets.writing import write_contact_sheet
 from parvideo.files import atomic_path, read_json, sha256_json, write_json
 from parvideo.metrics import SmallI3DExtractor
@@ -20,6 +19,7 @@ from parvideo.order import GenerationOrder
 from parvideo.pipeline import VideoPipeline
 from parvideo.sampling import SamplingConfig
 from parvideo.synthetic.reader import Reading, read_clips, violation_rate
+from parvideo.training.cli import fit
 from parvideo.training.loggers import read_metrics
 from tools.order_study.plan import Arm, Measured, StudyPlan, order_arguments
 

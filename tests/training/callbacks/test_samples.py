@@ -10,11 +10,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from parvideo.cli import main
-from parvideo.cli.fit import FitCLI, fit
 from parvideo.files import config_folder
 from parvideo.training.callbacks.misc import Throughput
 from parvideo.training.callbacks.samples import SampleClips
 from parvideo.training.checkpoints import FOLDER
+from parvideo.training.cli import FitCLI, fit
 from parvideo.training.costs import TransformerPlan
 from parvideo.training.generator import GeneratorModule
 from parvideo.training.loggers import read_metrics
