@@ -10,13 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from parvideo.engine.cpu import DecodeEngine
-from parvideo.engine.draw import block_size, draw_tokens
-from parvideo.engine.large_pages import use_large_pages
-from parvideo.engine.memory import batch_size_for, decode_bytes
-from parvideo.engine.packed import DecodeLinear, packing_obstacle
+from parvideo.engine.memory import decode_bytes
+from parvideo.engine.packed import packing_obstacle
 from parvideo.order import GenerationOrder, OrderSpec, raster, regions
-from parvideo.sampling import SamplingConfig, generate, sample_tokens
-from parvideo.sampling.noise import draw_uniforms
+from parvideo.sampling import SamplingConfig, generate
 from parvideo.transformer import VideoTransformer
 from tests.engine.cases import CLASSES, CONFIGS, GRID, LABELS, ORDER, ORDERS, VOCABULARY, make, order_name
 
@@ -88,8 +85,8 @@ def test_large_requests_are_split_and_stay_the_same(monkeypatch: pytest.MonkeyPa
     model = make()
     given = torch.randint(0, VOCABULARY, (3, 1, 4, 4))
     expected = generate(model, ORDER, LABELS, CONFIGS["top-k"], given=given)
-    for name in ("engine.SCORES", "engine_base.LOGITS", "engine_base.PREFILL"):
-        monkeypatch.setattr(f"parvideo.{name}", 1)
+    for name in ("cpu.SCORES", "base.LOGITS", "base.PREFILL"):
+        monkeypatch.setattr(f"parvideo.engine.{name}", 1)
     assert torch.equal(DecodeEngine(model).generate(ORDER, LABELS, CONFIGS["top-k"], given=given), expected)
 
 
@@ -161,33 +158,6 @@ def test_bfloat16_runs_from_a_float32_model() -> None:
     assert tokens.max() < VOCABULARY
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("rows", [1, 2, 7, 40])
-def test_packed_and_plain_linear_layers_agree(dtype: torch.dtype, rows: int) -> None:
-    weight, x = torch.randn(96, 48, dtype=dtype), torch.randn(rows, 48, dtype=dtype)
-    obstacle = packing_obstacle(weight)
-    if obstacle is not None:
-        pytest.skip(obstacle)
-    packed, plain = DecodeLinear(weight, True)(x), DecodeLinear(weight, False)(x)
-    torch.testing.assert_close(packed, plain)
-
-
-def test_large_pages_change_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A weight of several large pages, collected after it was filled."""
-    weight, x = torch.randn(1100, 1024), torch.randn(3, 1024)
-    if (obstacle := packing_obstacle(weight)) is not None:
-        pytest.skip(obstacle)
-    ordinary = DecodeLinear(weight, True, large_pages=False)
-    assert not ordinary.large_pages
-    assert torch.equal(DecodeLinear(weight, True)(x), ordinary(x))
-    memory = torch.arange(3 << 18)  # 6 MiB
-    use_large_pages(memory.data_ptr(), memory.nbytes, filled=True)
-    assert torch.equal(memory, torch.arange(3 << 18))
-    assert not use_large_pages(memory.data_ptr(), 4096, filled=True)  # less than one
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert not use_large_pages(memory.data_ptr(), memory.nbytes, filled=True)
-
-
 def test_an_engine_says_how_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
     assert DecodeEngine(model, packed=False).describe()["linear"].startswith("plain")
@@ -195,63 +165,6 @@ def test_an_engine_says_how_it_computes(monkeypatch: pytest.MonkeyPatch) -> None
     assert "without oneDNN" in DecodeEngine(model).describe()["linear"]
     with pytest.raises(ValueError, match="packed=True is impossible here"):
         DecodeEngine(model, packed=True)
-
-
-@pytest.mark.parametrize("vocabulary", [64, 1000, 16384])
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_draws_equal_sample_tokens(vocabulary: int, temperature: float) -> None:
-    rows = 100
-    logits = torch.randn(rows, vocabulary) * 3
-    logits[:, ::5] = -math.inf
-    uniforms = draw_uniforms(1, [0], rows)[0]
-    uniforms[:3] = torch.tensor([0.0, 0.5, 1 - 2**-53])
-    for config in (
-        SamplingConfig(temperature=temperature),
-        SamplingConfig(temperature=temperature, top_k=50),
-        SamplingConfig(temperature=temperature, top_p=0.7),
-        SamplingConfig(temperature=0),
-    ):
-        buffer = torch.empty_like(logits)
-        drawn = draw_tokens(logits.clone(), uniforms, config, block_size(vocabulary), buffer)
-        assert torch.equal(drawn, sample_tokens(logits, uniforms, config))
-        assert torch.isfinite(logits.gather(1, drawn[:, None])).all()
-
-
-@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-30, 1e39])
-@pytest.mark.parametrize("top", [{}, {"top_k": 5}, {"top_p": 1e-46}])
-def test_draws_equal_sample_tokens_at_the_edge(temperature: float, top: dict[str, Any]) -> None:
-    logits = torch.randn(100, 64) * 1e9
-    logits[:, ::5] = -math.inf
-    uniforms = draw_uniforms(1, [0], 100)[0]
-    config = SamplingConfig(temperature=temperature, **top)
-    drawn = draw_tokens(logits.clone(), uniforms, config, 32, torch.empty_like(logits))
-    assert torch.equal(drawn, sample_tokens(logits, uniforms, config))
-    if temperature < 1:
-        assert torch.equal(drawn, logits.argmax(dim=1))
-
-
-@pytest.mark.parametrize("vocabulary", [64, 1000, 16384, 64000, 65536])
-def test_blocks_divide_the_vocabulary(vocabulary: int) -> None:
-    assert 32 <= block_size(vocabulary) <= 512
-    assert vocabulary % block_size(vocabulary) == 0
-    assert block_size(61) == 0
-
-
-@pytest.mark.parametrize("temperature", [0.0, 1e-40, 0.5, 1.0])
-@pytest.mark.parametrize(
-    ("value", "message"), [(math.nan, "NaN"), (-math.inf, "masked out"), (math.inf, "infinity")]
-)
-def test_broken_logits_are_named(temperature: float, value: float, message: str) -> None:
-    logits, config = torch.zeros(2, 64), SamplingConfig(temperature=temperature)
-    logits[1] = value
-    for same in (value, 0.0):  # in all of a row, or in one place
-        if same == 0.0 and value == -math.inf:
-            continue
-        logits[1, :-1] = same
-        with pytest.raises(ValueError, match=message):
-            draw_tokens(logits.clone(), torch.zeros(2).double(), config, 32, torch.empty(2, 64))
-        with pytest.raises(ValueError, match=message):
-            sample_tokens(logits, torch.zeros(2).double(), config)
 
 
 class LargestTensors(TorchDispatchMode):
@@ -306,16 +219,6 @@ def test_unguided_rows_are_dropped_after_the_last_guided_step() -> None:
         engine.step(run, step)
         assert len(run.tokens) == (6 if step <= run.last_guided else 3)
     assert 0 < run.last_guided < ORDER.steps - 1
-
-
-def test_the_batch_that_fits_is_the_largest() -> None:
-    model = make()
-    for memory in (decode_bytes(model, ORDER, 1), 50_000_000, 100_000_000):
-        batch = batch_size_for(model, ORDER, memory)
-        assert decode_bytes(model, ORDER, batch) <= memory < decode_bytes(model, ORDER, batch + 1)
-    assert batch_size_for(model, ORDER, 50_000_000, guided=False) > batch_size_for(model, ORDER, 50_000_000)
-    with pytest.raises(ValueError, match="memory must be at least"):
-        batch_size_for(model, ORDER, 1000)
 
 
 def test_bad_requests_are_refused() -> None:

@@ -17,6 +17,8 @@ from parvideo.engine.memory import available_memory, batch_size_for, decode_byte
 from parvideo.order import GenerationOrder, regions
 from parvideo.sampling import SamplingConfig, fixed_point, generate
 from parvideo.transformer import VideoTransformer
+from tests.engine import cases
+from tests.engine.cases import ORDER
 
 CPU = torch.device("cpu")
 
@@ -127,3 +129,13 @@ def test_limits_of_the_older_cgroups_count(system: Path) -> None:
 
 def test_this_machine_says_how_much_it_has() -> None:
     assert 1 << 20 < available_memory(CPU) < 1 << 50
+
+
+def test_the_batch_that_fits_is_the_largest() -> None:
+    model = cases.make()
+    for memory in (decode_bytes(model, ORDER, 1), 50_000_000, 100_000_000):
+        batch = batch_size_for(model, ORDER, memory)
+        assert decode_bytes(model, ORDER, batch) <= memory < decode_bytes(model, ORDER, batch + 1)
+    assert batch_size_for(model, ORDER, 50_000_000, guided=False) > batch_size_for(model, ORDER, 50_000_000)
+    with pytest.raises(ValueError, match="memory must be at least"):
+        batch_size_for(model, ORDER, 1000)

@@ -132,27 +132,3 @@ def test_refuses_unknown_formula(fields: dict) -> None:
 def test_rank_is_bounded_by_samples_and_dimensions() -> None:
     assert covariance_rank(gaussians(10, 40)[0]) == 9
     assert covariance_rank(gaussians(100, 40)[0]) == 40
-
-
-def test_kernel_distance_is_the_mean_of_the_kernel_without_the_diagonal() -> None:
-    real, fake = gaussians(7, 3)
-
-    def k(x: np.ndarray, y: np.ndarray) -> float:
-        return (x @ y / 3 + 1) ** 3
-
-    within = [
-        np.mean([k(a, b) for i, a in enumerate(s) for j, b in enumerate(s) if i != j]) for s in (real, fake)
-    ]
-    across = np.mean([k(a, b) for a in real for b in fake])
-    assert kernel_distance(real, fake) == pytest.approx(sum(within) - 2 * across, rel=1e-12)
-
-
-def test_kernel_distance_is_unbiased_where_fvd_is_not() -> None:
-    kvd, fvd = [], []
-    for seed in range(60):
-        rng = np.random.default_rng(seed)
-        real, fake = rng.normal(size=(2, 40, 10))
-        kvd.append(kernel_distance(real, fake))
-        fvd.append(frechet_distance(real, fake).value)
-    assert abs(np.mean(kvd)) < 3 * np.std(kvd) / np.sqrt(60)
-    assert np.mean(fvd) > 10 * np.std(fvd) / np.sqrt(60)

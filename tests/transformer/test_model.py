@@ -6,40 +6,12 @@ from torch import Tensor
 
 from parvideo.order import GenerationOrder, OrderSpec
 from parvideo.transformer import VideoTransformer, next_token_loss
-from parvideo.transformer.attention import AttentionMask, attend, attend_blocks
-
-ORDERS = {
-    "raster": OrderSpec().build((2, 4, 4)),
-    "regions": OrderSpec(regions=(1, 2, 2)).build((3, 4, 4)),
-    "space-time": OrderSpec(regions=(2, 2, 2)).build((2, 4, 4)),
-    "image": OrderSpec(regions=(1, 2, 2)).build((1, 8, 4)),
-    "adjacent": OrderSpec(regions=(1, 2, 2), grouping="adjacent").build((2, 4, 4)),
-    "initial-parallel": OrderSpec(regions=(1, 2, 2), initial="parallel").build((2, 4, 4)),
-    "causal-groups": OrderSpec(regions=(1, 2, 2), attention="causal").build((2, 4, 4)),
-    "no-transition": OrderSpec(regions=(1, 2, 2), transition="repeat").build((2, 4, 4)),
-    "dyadic": OrderSpec(grouping="dyadic", most=8).build((2, 4, 4)),
-    "uneven": GenerationOrder((1, 2, 5), ((3,), (0, 1), (2, 4), (5, 6, 7, 8, 9))),
-}
-VOCABULARY, CLASSES = 50, 5
+from tests.transformer.cases import CLASSES, ORDERS, VOCABULARY, batch, make, several_orders
 
 
 @pytest.fixture(params=ORDERS)
 def order(request: pytest.FixtureRequest) -> GenerationOrder:
     return ORDERS[request.param]
-
-
-def make(order: GenerationOrder, **changes: object) -> VideoTransformer:
-    settings: dict[str, object] = {"dim": 32, "num_layers": 2, "num_heads": 2, "ffn_hidden": 48}
-    settings |= {"num_transitions": order.num_transitions, **changes}
-    model = VideoTransformer(order.grid, VOCABULARY, CLASSES, **settings).eval()  # type: ignore[arg-type]
-    for parameter in model.parameters():
-        # Large weights, so that attention is far from uniform and no dependence hides in rounding.
-        torch.nn.init.normal_(parameter, std=0.3)
-    return model
-
-
-def batch(order: GenerationOrder, rows: int = 3) -> tuple[Tensor, Tensor]:
-    return torch.randint(0, VOCABULARY, (rows, order.num_tokens)), torch.randint(0, CLASSES, (rows,))
 
 
 @torch.no_grad()
@@ -161,31 +133,6 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
         assert torch.equal(plain, recomputed)
 
 
-@torch.no_grad()
-def test_flex_and_sdpa_attention_agree(order: GenerationOrder) -> None:
-    mask = AttentionMask(order.mask)
-    n = order.num_tokens
-    queries, keys, values = torch.randn(2, 4, n, 16), torch.randn(2, 2, n, 16), torch.randn(2, 2, n, 16)
-    plain = attend(queries, keys, values, mask)
-    torch.testing.assert_close(
-        attend_blocks(queries, keys, values, mask, compiled=False), plain, rtol=1e-5, atol=1e-5
-    )
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="compiled FlexAttention runs on CUDA only")
-def test_compiled_flex_attention_agrees_on_cuda(order: GenerationOrder) -> None:
-    inputs = [torch.randn(2, 2, order.num_tokens, 16, device="cuda", requires_grad=True) for _ in range(3)]
-    mask = AttentionMask(order.mask, "cuda")
-    outputs = [
-        attend_blocks(*inputs, mask, compiled=True),
-        torch.nn.functional.scaled_dot_product_attention(*inputs, attn_mask=mask.dense),
-    ]
-    torch.testing.assert_close(*outputs, rtol=1e-3, atol=1e-3)
-    gradients = [torch.autograd.grad(out.square().sum(), inputs) for out in outputs]
-    for flex, sdpa in zip(*gradients, strict=True):
-        torch.testing.assert_close(flex, sdpa, rtol=1e-2, atol=1e-2)
-
-
 def test_a_model_is_rebuilt_from_its_config(order: GenerationOrder) -> None:
     model = make(order, qk_norm=True, num_kv_heads=1)
     twin = VideoTransformer.from_config(model.config).eval()
@@ -221,10 +168,6 @@ def test_a_query_turned_by_its_target_knows_the_place_it_predicts() -> None:
         moved = (second - first).abs().amax(-1)[0]
         assert (moved[1] > 1e-4) == told
         assert moved[0] == 0
-
-
-def several_orders() -> list[GenerationOrder]:
-    return [OrderSpec(regions=counts).build((2, 4, 4)) for counts in ((1, 1, 1), (1, 2, 2), (2, 2, 2))]
 
 
 @torch.no_grad()
@@ -270,51 +213,6 @@ def test_orders_a_model_cannot_serve_are_refused() -> None:
         model.layout(OrderSpec().build((1, 4, 4)))
     with pytest.raises(ValueError, match="needs 3 transition tokens, this model has 0"):
         model.layout(several_orders()[1])
-
-
-def test_a_layout_is_made_once_for_each_order_and_device() -> None:
-    orders = several_orders()
-    model = make(orders[-1])
-    layouts = [model.layout(order) for order in orders]
-    assert all(model.layout(order) is layout for order, layout in zip(orders, layouts, strict=True))
-    assert [layout.order for layout in layouts] == orders
-    equal = GenerationOrder(orders[1].grid, orders[1].groups)
-    assert equal == orders[1]
-    assert model.layout(equal) is not layouts[1]  # by identity: no groups are compared at each step
-    assert torch.equal(model.layout(equal).rotary, layouts[1].rotary)
-    model.to("meta")
-    moved = model.layout(orders[0])
-    assert moved is not layouts[0]
-    assert {moved.device.type, moved.source.device.type, moved.target.device.type} == {"meta"}
-    assert moved.rotary.device.type == "meta"
-    assert moved.mask(range(4)).dense.device.type == "meta"
-    assert layouts[0].device.type == "cpu"  # who holds it may go on
-
-
-def test_layouts_are_no_part_of_a_model() -> None:
-    order = ORDERS["regions"]
-    model = make(order)
-    before = set(model.state_dict())
-    layout = model.layout(order)
-    assert set(model.state_dict()) == before
-    assert not list(model.buffers())
-    model.bfloat16()
-    assert model.layout(order) is layout
-    assert layout.rotary.dtype == torch.float32  # positions stay exact, whatever the weights become
-
-
-def test_a_layout_that_sampling_made_first_serves_training() -> None:
-    order = GenerationOrder(ORDERS["regions"].grid, ORDERS["regions"].groups)  # no tensor of it exists yet
-    model = make(order, target_positions=True, query_positions="target")
-    tokens, labels = batch(order)
-    with torch.inference_mode():
-        expected = model(tokens, labels, model.layout(order))
-    logits = model(tokens, labels, model.layout(order))
-    assert torch.equal(logits, expected)
-    next_token_loss(logits, tokens).mean().backward()
-    for parameter in model.parameters():
-        assert parameter.grad is not None
-        assert parameter.grad.abs().sum() > 0
 
 
 def test_bad_sizes_are_refused() -> None:

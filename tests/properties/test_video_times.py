@@ -1,7 +1,6 @@
 """Time as it was recorded: which frames are shown, when, and so which frames a clip has."""
 
 import random
-import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parvideo.datasets import probe_cache as looking
 from parvideo.datasets.clips import ClipDataset
-from parvideo.datasets.metadata_cache import _seen
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_chunks, read_frames
-from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
+from parvideo.datasets.video_info import VideoInfo
 from parvideo.datasets.videos import VideoRecord
 from tests.video_files import MILLISECOND, Picture, copy_from, grey, numbers, write
 
@@ -180,28 +177,6 @@ def test_one_frame_has_no_rate_to_state(tmp_path: Path) -> None:
         assert numbers(read_frames(tmp_path / name, [0, 0])) == [9, 9]
 
 
-def test_a_header_that_promises_too_much_is_not_believed(tmp_path: Path) -> None:
-    """The file is whole, to its last byte: only one that ends early is cut short."""
-    path = write(tmp_path / "a.avi", map(grey, range(30)), "mpeg4")
-    data = bytearray(path.read_bytes())
-    at = data.index(b"strh") + 8 + 32  # dwLength
-    data[at : at + 4] = struct.pack("<I", 9000)
-    path.write_bytes(data)
-    assert probe(path).frames == 30
-
-
-@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.webm", "libvpx"), ("a.avi", "mpeg4")])
-def test_a_file_that_ends_early_is_cut_short(tmp_path: Path, name: str, codec: str) -> None:
-    chance = np.random.default_rng(0)
-    noise = [chance.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(60)]
-    path = write(tmp_path / name, noise, codec)
-    whole = path.read_bytes()
-    assert probe(path).frames == 60
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UnreadableVideoError, match="is cut short: its header promises"):
-        probe(path)
-
-
 @pytest.mark.parametrize(("name", "codec"), VARYING)
 def test_seeking_gives_the_frames_that_reading_through_gives(tmp_path: Path, name: str, codec: str) -> None:
     ticks = uneven_ticks(2500)
@@ -265,40 +240,6 @@ def test_ucf101s_clips_are_chosen_as_ever(shared_folder: Path) -> None:
         assert (info.times, info.height, info.width, info.as_stored) == (None, 128, 172, True)
         rate = {25.0: 25.0}.get(info.fps, 30000 / 1001)
         assert info.frames_from(3, 17, 8.0, None) == [3 + int(k * rate / 8 + 0.5) for k in range(17)]
-
-
-def test_a_video_is_looked_into_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another start opens no file again; one of equal size under the old name is seen."""
-    ticks = uneven_ticks(2000)
-    paths = [
-        write(tmp_path / "a.mp4", map(grey, range(len(ticks))), ticks=ticks, time_base=MILLISECOND),
-        write(tmp_path / "b.avi", map(grey, range(40)), "mpeg4"),
-    ]
-    monkeypatch.setattr("parvideo.datasets.metadata_cache._SETTLED", -(10**18))
-    monkeypatch.setenv("PARVIDEO_CACHE", str(tmp_path / "kept"))
-    found = looking.look_into(paths)
-    assert found == [probe(path) for path in paths]
-    _seen.clear()  # as in another process
-    asked = []
-    monkeypatch.setattr(looking, "probe", lambda path: (asked.append(path.name), probe(path))[1])
-    assert looking.look_into(paths) == found
-    records = [VideoRecord(path, 0, path.stem, path.stem) for path in paths]
-    assert len(ClipDataset(records, 4, 16, fps=8.0)) == 2
-    assert asked == []
-    size = paths[1].stat().st_size
-    write(paths[1], map(grey, range(39)), "mpeg4")
-    with paths[1].open("ab") as file:
-        file.write(bytes(size - paths[1].stat().st_size))
-    again = looking.look_into(paths)
-    assert isinstance(again[1], VideoInfo)
-    assert (asked, again[1].frames) == (["b.avi"], 39)
-
-
-def test_unreadable_videos_are_named_not_kept(tmp_path: Path) -> None:
-    (tmp_path / "a.mp4").write_bytes(b"no video")
-    found = looking.look_into([tmp_path / "a.mp4", tmp_path / "absent.mp4"])
-    assert all(isinstance(failure, UnreadableVideoError) for failure in found)
-    assert ["a.mp4" in str(found[0]), "absent.mp4" in str(found[1])] == [True, True]
 
 
 def test_advice_fits_the_reason(tmp_path: Path) -> None:
