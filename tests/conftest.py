@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 import torch
 
-from parvideo.datasets import TokenPlan, TokenWriter
+from parvideo.datasets import TokenManifest, TokenWriter
 from parvideo.files import cache_folder
 from parvideo.metrics.extractors import i3d_weights
 from parvideo.order import regions
@@ -116,7 +116,7 @@ def tokens_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_tokenizer(folder / TOKENIZER, tokenizer, extra=form)
     for split, count in (("train", 22), ("test", 5)):
         labels = [index % 2 for index in range(count)]
-        plan = TokenPlan(
+        plan = TokenManifest(
             tokenizer=fingerprint(folder / TOKENIZER),
             data="none",
             grid=(2, 2, 2),

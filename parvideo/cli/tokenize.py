@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
     from lightning import Fabric
 
-    from parvideo.datasets import ClipDataset, Policy, TokenPlan, VideoList
+    from parvideo.datasets import ClipDataset, Policy, TokenManifest, VideoList
     from parvideo.tokenizer import VideoTokenizer
 
 
@@ -127,9 +127,9 @@ def _plan(
     mirrored: list[bool],
     shard_size: int,
     listing: dict[str, Any],
-) -> "TokenPlan":
+) -> "TokenManifest":
     """Item number i is clip ``i mod L`` of view ``i div L``, L clips; mirrored views follow plain ones."""
-    from parvideo.datasets import TokenPlan
+    from parvideo.datasets import TokenManifest
     from parvideo.datasets.identity import identity
 
     places = clips.places()
@@ -140,7 +140,7 @@ def _plan(
 
     views = [name + (" flipped" if flipped else "") for name in names for flipped in mirrored]
     size = clips.size if isinstance(clips.size, tuple) else (clips.size, clips.size)
-    return TokenPlan(
+    return TokenManifest(
         tokenizer=made_by,
         data=sha256_json([identity(videos), clips.seed, list(clips.span)]),
         grid=network.latent_grid((clips.frames, *size)),
@@ -160,7 +160,7 @@ def _plan(
 def _encode(
     network: "VideoTokenizer",
     clips: "ClipDataset",
-    plan: "TokenPlan",
+    plan: "TokenManifest",
     mirrors: int,
     folder: Path,
     batch_size: int,

@@ -4,7 +4,7 @@ from parvideo.datasets.cache import build_cache
 from parvideo.datasets.clips import ClipDataset, ClipItem, Policy, TooManyUnreadableError
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import Backend, read_frames
-from parvideo.datasets.tokens import TokenDataset, TokenItem, TokenPlan, TokenWriter
+from parvideo.datasets.tokens import TokenDataset, TokenItem, TokenManifest, TokenWriter
 from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import Split, VideoList, VideoRecord, load_videos
@@ -18,7 +18,7 @@ __all__ = [
     "Split",
     "TokenDataset",
     "TokenItem",
-    "TokenPlan",
+    "TokenManifest",
     "TokenWriter",
     "TooManyUnreadableError",
     "UnreadableVideoError",

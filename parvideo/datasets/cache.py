@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from parvideo.arrays import read_npy
 from parvideo.datasets.identity import content_hash, content_hashes
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_chunks
@@ -105,14 +106,13 @@ class FrameCache:
     def _open(self, record: VideoRecord) -> NDArray[np.uint8]:
         path = cached_path(self.folder, record)
         try:
-            frames: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+            return read_npy(path, mapped=True)
         except FileNotFoundError as error:
             raise UnreadableVideoError(
                 record.path, f"is not in the cache {self.folder}; build it again"
             ) from error
-        except (OSError, ValueError, EOFError) as error:
-            raise UnreadableVideoError(record.path, f"is broken in the cache: {path} ({error})") from error
-        return frames
+        except (OSError, ValueError) as error:
+            raise UnreadableVideoError(record.path, f"is broken in the cache: {error}") from error
 
 
 def cached_path(folder: Path, record: VideoRecord) -> Path:

@@ -5,7 +5,6 @@ items k·S to (k+1)·S - 1. So any process can make any shard, a killed run is c
 that are missing, and nothing can be lost or doubled.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict
@@ -16,10 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from parvideo.arrays import read_npy
 from parvideo.files import AnyPath, atomic_path, read_json, sha256_file, sha256_json, write_json
 from parvideo.pixels import TensorLike, as_tensor
 
-PLAN, MANIFEST = "plan.json", "manifest.json"
+MANIFEST, CHECKSUMS = "plan.json", "manifest.json"
+"""Files: what is to be made (a `TokenManifest`), and, once it is made, the checksums of its shards.
+
+Named as in token data sets of earlier versions, so that those are read.
+"""
 CHECKED = ("layout", "split", "split_index", "held_out_time", "lists")
 """What must agree of how the videos of one token data set were listed."""
 
@@ -33,7 +37,7 @@ class TokenItem(TypedDict):
 
 
 @dataclass(frozen=True)
-class TokenPlan:
+class TokenManifest:
     """Everything that fixes a token data set before the first token is made.
 
     Attributes:
@@ -107,19 +111,19 @@ class TokenPlan:
         return range(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.ids)))
 
 
-def check_begun(folder: Path, plan: TokenPlan) -> bool:
-    """Whether a token data set of this plan was begun in a folder; False where there is none.
+def check_begun(folder: Path, manifest: TokenManifest) -> bool:
+    """Whether a token data set of this manifest was begun in a folder; False where there is none.
 
     Raises:
-        ValueError: if one of another plan was; the message names what differs.
+        ValueError: if one of another manifest was; the message names what differs.
     """
-    if not (folder / PLAN).exists():
+    if not (folder / MANIFEST).exists():
         return False
-    there = _read_plan(folder / PLAN)
-    names = [field.name for field in fields(plan) if field.name != "listing"]
-    other = [name for name in names if getattr(there, name) != getattr(plan, name)]
-    if there.listing is not None and plan.listing is not None:
-        other += [name for name in CHECKED if there.listing.get(name) != plan.listing.get(name)]
+    there = _read_manifest(folder / MANIFEST)
+    names = [field.name for field in fields(manifest) if field.name != "listing"]
+    other = [name for name in names if getattr(there, name) != getattr(manifest, name)]
+    if there.listing is not None and manifest.listing is not None:
+        other += [name for name in CHECKED if there.listing.get(name) != manifest.listing.get(name)]
     if other == ["data"]:
         raise ValueError(
             f"{folder} holds tokens of other data: what is in the videos, or their labels, has changed since "
@@ -134,28 +138,28 @@ def check_begun(folder: Path, plan: TokenPlan) -> bool:
 
 
 class TokenWriter:
-    """Writes the shards of one plan, in any order, from any number of processes."""
+    """Writes the shards of one manifest, in any order, from any number of processes."""
 
-    def __init__(self, folder: AnyPath, plan: TokenPlan) -> None:
+    def __init__(self, folder: AnyPath, manifest: TokenManifest) -> None:
         """Begin, or go on with, a token data set.
 
         Raises:
-            ValueError: if the folder was begun with another plan; the message names what differs.
+            ValueError: if the folder was begun with another manifest; the message names what differs.
         """
-        self.folder, self.plan = Path(folder), plan
-        if not check_begun(self.folder, plan):
-            write_json(self.folder / PLAN, asdict(plan))
+        self.folder, self.manifest = Path(folder), manifest
+        if not check_begun(self.folder, manifest):
+            write_json(self.folder / MANIFEST, asdict(manifest))
 
     def missing_shards(self) -> list[int]:
         """The shards still to be made.
 
         Raises:
-            ValueError: if a shard that is there does not fit the plan.
+            ValueError: if a shard that is there does not fit the manifest.
         """
-        paths = {shard: _shard_path(self.folder, shard) for shard in range(self.plan.num_shards)}
+        paths = {shard: _shard_path(self.folder, shard) for shard in range(self.manifest.num_shards)}
         for shard, path in paths.items():
             if path.exists():
-                _open_shard(path, self.plan, shard)
+                _open_shard(path, self.manifest, shard)
         return [shard for shard, path in paths.items() if not path.exists()]
 
     def write_shard(self, shard: int, tokens: TensorLike) -> None:
@@ -163,24 +167,24 @@ class TokenWriter:
 
         Args:
             shard: its number.
-            tokens: int64 ``[n, t, h, w]``, n items in the plan's order: ``plan.items(shard)``.
+            tokens: int64 ``[n, t, h, w]``, n items in the manifest's order: ``manifest.items(shard)``.
 
         Raises:
             ValueError: on another shape or dtype, or a token outside the codebook.
         """
         tokens = as_tensor(tokens, "tokens")
-        shape = (len(self.plan.items(shard)), *self.plan.grid)
+        shape = (len(self.manifest.items(shard)), *self.manifest.grid)
         if tuple(tokens.shape) != shape or tokens.dtype != torch.int64:
             raise ValueError(
                 f"tokens are {tokens.dtype} {list(tokens.shape)}; shard {shard} is int64 {list(shape)}"
             )
         low, high = int(tokens.min()), int(tokens.max())
-        if low < 0 or high >= self.plan.codebook_size:
+        if low < 0 or high >= self.manifest.codebook_size:
             raise ValueError(
-                f"tokens run from {low} to {high}; the codebook has 0 to {self.plan.codebook_size - 1}"
+                f"tokens run from {low} to {high}; the codebook has 0 to {self.manifest.codebook_size - 1}"
             )
         with atomic_path(_shard_path(self.folder, shard)) as temporary:
-            np.save(temporary, tokens.cpu().numpy().astype(self.plan.dtype))
+            np.save(temporary, tokens.cpu().numpy().astype(self.manifest.dtype))
 
     def finish(self) -> Path:
         """Check every shard and write the manifest, without which nothing reads the tokens.
@@ -194,27 +198,27 @@ class TokenWriter:
         missing = self.missing_shards()
         if missing:
             raise ValueError(
-                f"{self.folder} lacks {len(missing)} of {self.plan.num_shards} shards, first {missing[0]}"
+                f"{self.folder} lacks {len(missing)} of {self.manifest.num_shards} shards, first {missing[0]}"
             )
         shards = []
-        for shard in range(self.plan.num_shards):
+        for shard in range(self.manifest.num_shards):
             path = _shard_path(self.folder, shard)
-            tokens = _open_shard(path, self.plan, shard)
-            if int(tokens.min()) < 0 or int(tokens.max()) >= self.plan.codebook_size:
+            tokens = _open_shard(path, self.manifest, shard)
+            if int(tokens.min()) < 0 or int(tokens.max()) >= self.manifest.codebook_size:
                 raise ValueError(
-                    f"{path} has tokens outside the codebook of {self.plan.codebook_size}; remove it"
+                    f"{path} has tokens outside the codebook of {self.manifest.codebook_size}; remove it"
                 )
             shards.append({"file": path.name, "count": len(tokens), "sha256": sha256_file(path)})
         write_json(
-            self.folder / MANIFEST,
+            self.folder / CHECKSUMS,
             {
                 "format": 1,
-                "items": len(self.plan.ids),
-                "plan": sha256_json(read_json(self.folder / PLAN)),
+                "items": len(self.manifest.ids),
+                "plan": sha256_json(read_json(self.folder / MANIFEST)),
                 "shards": shards,
             },
         )
-        return self.folder / MANIFEST
+        return self.folder / CHECKSUMS
 
 
 class TokenDataset(Dataset[TokenItem]):
@@ -232,57 +236,52 @@ class TokenDataset(Dataset[TokenItem]):
             ValueError: if it is not finished, was made by another tokenizer, or is damaged, naming the file.
         """
         folder = Path(folder)
-        if not (folder / MANIFEST).is_file():
+        if not (folder / CHECKSUMS).is_file():
             raise ValueError(
-                f"{folder} has no {MANIFEST}: no tokens are there, or tokenizing is not finished"
+                f"{folder} has no {CHECKSUMS}: no tokens are there, or tokenizing is not finished"
             )
         self.folder = folder
-        self.plan = _read_plan(folder / PLAN)
-        self.manifest: dict[str, Any] = read_json(folder / MANIFEST)
-        if self.manifest.get("format") != 1 or self.manifest.get("plan") != sha256_json(
-            read_json(folder / PLAN)
+        self.manifest = _read_manifest(folder / MANIFEST)
+        self.checksums: dict[str, Any] = read_json(folder / CHECKSUMS)
+        if not isinstance(self.checksums, dict):
+            raise ValueError(f"{folder / CHECKSUMS} is no list of checksums; tokenize again")
+        if self.checksums.get("format") != 1 or self.checksums.get("plan") != sha256_json(
+            read_json(folder / MANIFEST)
         ):
-            raise ValueError(f"{folder / MANIFEST} does not belong to {folder / PLAN}; tokenize again")
-        if tokenizer is not None and tokenizer != self.plan.tokenizer:
+            raise ValueError(f"{folder / CHECKSUMS} does not belong to {folder / MANIFEST}; tokenize again")
+        if tokenizer is not None and tokenizer != self.manifest.tokenizer:
             raise ValueError(
-                f"{folder} was made by tokenizer {self.plan.tokenizer[:12]}, not by {tokenizer[:12]}: its "
-                "tokens mean nothing there; tokenize again"
+                f"{folder} was made by tokenizer {self.manifest.tokenizer[:12]}, not by {tokenizer[:12]}: "
+                "its tokens mean nothing there; tokenize again"
             )
-        self.labels = torch.tensor(self.plan.labels)
         self._shards: dict[int, NDArray[Any]] = {}
-        for shard, entry in enumerate(self.manifest["shards"]):
+        for shard, entry in enumerate(self.checksums["shards"]):
             path = _shard_path(folder, shard)
-            _open_shard(path, self.plan, shard)
+            _open_shard(path, self.manifest, shard)
             if verify and sha256_file(path) != entry["sha256"]:
                 raise ValueError(
                     f"{path} has changed since it was made (its checksum differs); tokenize again"
                 )
 
     def __len__(self) -> int:
-        return len(self.plan.ids)
+        return len(self.manifest.ids)
 
     def __getitem__(self, index: int) -> TokenItem:
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} of a data set of {len(self)} items")
-        row = self._shard(index // self.plan.shard_size)[index % self.plan.shard_size]
+        row = self._shard(index // self.manifest.shard_size)[index % self.manifest.shard_size]
         return {
             "tokens": torch.from_numpy(row.astype(np.int64)),
-            "label": self.plan.labels[index],
-            "id": self.plan.ids[index],
+            "label": self.manifest.labels[index],
+            "id": self.manifest.ids[index],
         }
-
-    def read(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Read a batch at once: tokens int64 ``[B, t, h, w]`` and labels int64 ``[B]``."""
-        size = self.plan.shard_size
-        rows = np.stack([self._shard(index // size)[index % size] for index in indices])
-        return torch.from_numpy(rows.astype(np.int64)), self.labels[torch.as_tensor(indices)]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_shards": {}}  # a map would travel to another process as a copy of its file
 
     def _shard(self, shard: int) -> NDArray[Any]:
         if shard not in self._shards:
-            tokens = _open_shard(_shard_path(self.folder, shard), self.plan, shard)
+            tokens = _open_shard(_shard_path(self.folder, shard), self.manifest, shard)
             self._shards[shard] = np.asarray(tokens)  # still mapped, without memmap's cost at each index
         return self._shards[shard]
 
@@ -294,8 +293,8 @@ def check_alike(train: TokenDataset, held_out: TokenDataset) -> None:
         ValueError: naming the two folders and what differs.
     """
     names = ("tokenizer", "grid", "codebook_size", "class_names", "frames", "fps", "stride")
-    other = [name for name in names if getattr(train.plan, name) != getattr(held_out.plan, name)]
-    mine, theirs = train.plan.listing, held_out.plan.listing
+    other = [name for name in names if getattr(train.manifest, name) != getattr(held_out.manifest, name)]
+    mine, theirs = train.manifest.listing, held_out.manifest.listing
     if mine is not None and theirs is not None:
         alike = ("layout", "split_index", "held_out_time")
         other += [name for name in alike if mine.get(name) != theirs.get(name)]
@@ -312,23 +311,27 @@ def _shard_path(folder: Path, shard: int) -> Path:
     return folder / f"shard-{shard:06d}.npy"
 
 
-def _open_shard(path: Path, plan: TokenPlan, shard: int) -> NDArray[Any]:
-    shape = (len(plan.items(shard)), *plan.grid)
+def _open_shard(path: Path, manifest: TokenManifest, shard: int) -> NDArray[Any]:
+    shape = (len(manifest.items(shard)), *manifest.grid)
     try:
-        tokens: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); remove it and tokenize again") from error
-    if tokens.shape != shape or tokens.dtype != plan.dtype:
+        tokens = read_npy(path, mapped=True)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing; tokenize again") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}); tokenize again") from error
+    except ValueError as error:
+        raise ValueError(f"{error}; remove it and tokenize again") from error
+    if tokens.shape != shape or tokens.dtype != manifest.dtype:
         raise ValueError(
-            f"{path} is {tokens.dtype} {list(tokens.shape)} and should be {plan.dtype} {list(shape)}; remove "
-            "it and tokenize again"
+            f"{path} is {tokens.dtype} {list(tokens.shape)} and should be {manifest.dtype} {list(shape)}; "
+            "remove it and tokenize again"
         )
     return tokens
 
 
-def _read_plan(path: Path) -> TokenPlan:
+def _read_manifest(path: Path) -> TokenManifest:
     values = read_json(path)
     try:
-        return TokenPlan(**{**values, "grid": tuple(values["grid"])})
+        return TokenManifest(**{**values, "grid": tuple(values["grid"])})
     except (TypeError, KeyError) as error:
-        raise ValueError(f"{path} is no plan of tokens: {error}") from error
+        raise ValueError(f"{path} is no manifest of tokens: {error}") from error

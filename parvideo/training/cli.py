@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import warnings
+from argparse import SUPPRESS
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ from parvideo.training.callbacks.misc import (
 )
 from parvideo.training.callbacks.samples import SampleClips, StepLosses
 from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, RunCheckpoints, read_checkpoint
-from parvideo.training.costs_report import PlanSettings, plan_report
-from parvideo.training.fit_options import DESCRIPTION, RUN_OPTIONS
+from parvideo.training.costs_report import CostSettings, costs_report
+from parvideo.training.fit_options import DESCRIPTION, OLD_NAMES, RUN_OPTIONS
 from parvideo.training.fsdp import ShardedStrategy, check_strategy
 from parvideo.training.loggers import RunBoard, RunLog
 from parvideo.training.resuming import (
@@ -64,8 +65,8 @@ def fit(arguments: list[str]) -> None:
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     try:
         run = FitCLI(_underscored(arguments))
-        if run.config_init["print_plan"]:
-            print(run.plan())
+        if run.config_init["print_costs"]:
+            print(run.costs())
         else:
             run.train()
     except MisconfigurationException as error:  # Lightning's word for settings that do not go together
@@ -104,31 +105,37 @@ class FitCLI(LightningCLI):
             parser.add_argument(
                 f"--{option.name}", type=option.kind, default=option.default, help=option.help
             )
-        parser.add_argument("--print_plan", action="store_true", help="print memory and time, and exit")
+        parser.add_argument("--print_costs", action="store_true", help="print memory and time, and exit")
         parser.add_argument(
-            "--plan", type=PlanSettings, default=PlanSettings(), help="what to plan for before data is there"
+            "--costs", type=CostSettings, default=CostSettings(), help="what to assume before data is there"
         )
+        for name in OLD_NAMES:  # in the config.yaml of runs begun before
+            parser.add_argument(f"--{name}", type=Any, default=None, help=SUPPRESS)
         parser.link_arguments("out", "trainer.default_root_dir", compute_fn=lambda out: str(_at_home(out)))
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; the process's own arguments are the whole program's and not looked at."""
         self.config = _at_home(parser.parse_args(args))
+        for name, new in OLD_NAMES.items():
+            value = self.config.pop(name)
+            if value and (name == "print_plan" or self.config["print_costs"]):
+                raise ValueError(f"{name} is called {new} now: write {new} in the config")
 
     def instantiate_classes(self) -> None:
-        """Everything, but no trainer for a plan: the devices planned for need not be here."""
-        if not self.config["print_plan"]:
+        """Everything, but no trainer for costs: the devices they are counted for need not be here."""
+        if not self.config["print_costs"]:
             super().instantiate_classes()
             return
         self.config_init = self.parser.instantiate_classes(self.config)
         self.model, self.datamodule = self.config_init["model"], self.config_init["data"]
 
-    def plan(self) -> str:
+    def costs(self) -> str:
         """The memory and time that this run would take, as text."""
         config = self.config_init
-        return plan_report(
+        return costs_report(
             self.model,
             self.datamodule,
-            config["plan"],
+            config["costs"],
             config["trainer"]["max_steps"],
             config["global_batch"],
             config["trainer"]["accumulate_grad_batches"],
@@ -311,6 +318,8 @@ def _underscored(arguments: list[str]) -> list[str]:
         name, equals, value = word.partition("=")
         if equals and value.startswith("~"):  # which a shell expands at the start of a word only
             value = os.path.expanduser(value)
+        if name.replace("-", "_") == "__print_plan" or name.startswith("--plan."):
+            raise ValueError("--print-plan is called --print-costs now, and --plan.NAME --costs.NAME")
         spelled.append(
             (f"--{name[2:].replace('-', '_')}" if name.startswith("--") else name) + equals + value
         )

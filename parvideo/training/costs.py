@@ -1,4 +1,4 @@
-"""Plans: the memory and time that training and sampling a generator take, by formula, before it is built.
+"""Costs: the memory and time that training and sampling a generator take, by formula, before it is built.
 
 Counted are the tensors that PyTorch keeps, as tests compare with a measured model: parameters exactly,
 what the backward pass saves on a CPU to the byte, matrix products by PyTorch's own counter. Attention is
@@ -18,7 +18,7 @@ ADAM_BYTES = 2 * FLOAT32
 
 
 @dataclass(frozen=True)
-class TransformerPlan:
+class TransformerCosts:
     """The sizes that decide what a `VideoTransformer` costs.
 
     Attributes:
@@ -50,8 +50,8 @@ class TransformerPlan:
     dropout: bool
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], order: GenerationOrder) -> "TransformerPlan":
-        """The plan of the transformer with this `VideoTransformer.config`, in an order."""
+    def of(cls, config: Mapping[str, Any], order: GenerationOrder) -> "TransformerCosts":
+        """The costs of the transformer with this `VideoTransformer.config`, in an order."""
         head_dim = config["dim"] // config["num_heads"]
         places = sum(order.grid) if config["target_positions"] else 0
         return cls(
@@ -178,7 +178,7 @@ class TransformerPlan:
 
 @dataclass(frozen=True)
 class Machine:
-    """Devices to plan for.
+    """Devices to count costs for.
 
     Attributes:
         name: as printed.
@@ -224,20 +224,20 @@ class Fit:
 
 
 def training_bytes(
-    plan: TransformerPlan, batch: int, mixed: bool, checkpointing: bool, average: bool, devices: int
+    costs: TransformerCosts, batch: int, mixed: bool, checkpointing: bool, average: bool, devices: int
 ) -> int:
     """Bytes on each device at the peak of a training step under DDP.
 
     The peak is where the backward pass begins: everything is saved, the logits' gradients are alive. The
     optimizer's own work space, one float32 copy, comes when activations are gone, and counts if it is more.
     """
-    saved = plan.activation_bytes(batch, mixed, checkpointing) + plan.logit_bytes(batch)
-    state = plan.state_bytes(mixed, average, buckets=devices > 1)
-    return state + max(saved, plan.parameters * FLOAT32)
+    saved = costs.activation_bytes(batch, mixed, checkpointing) + costs.logit_bytes(batch)
+    state = costs.state_bytes(mixed, average, buckets=devices > 1)
+    return state + max(saved, costs.parameters * FLOAT32)
 
 
 def fit_machine(
-    plan: TransformerPlan,
+    costs: TransformerCosts,
     machine: Machine,
     global_batch: int,
     checkpointing: bool,
@@ -248,12 +248,12 @@ def fit_machine(
     """The largest micro-batch that fits a machine, and the time of an optimizer step with it.
 
     Args:
-        plan: the model.
+        costs: the model.
         machine: where it trains.
         global_batch: clips of an optimizer step.
         checkpointing: recompute blocks, which costs another forward pass.
         mfu: part of the peak that is reached, of the operations that MFU counts; stated, not known.
-        mixed: see `TransformerPlan.block_saved`.
+        mixed: see `TransformerCosts.block_saved`.
         average: whether an average of the weights is kept.
 
     Raises:
@@ -265,11 +265,11 @@ def fit_machine(
         raise ValueError(f"global_batch is {global_batch}; {machine.devices} devices must divide it")
     share = global_batch // machine.devices
     usable = machine.memory * (1 - RESERVED)
-    flops = plan.training_flops + (plan.recomputed_flops if checkpointing else 0)
+    flops = costs.training_flops + (costs.recomputed_flops if checkpointing else 0)
     seconds = global_batch * flops / (machine.devices * machine.peak_flops * mfu)
     for micro in [size for size in range(share, 0, -1) if share % size == 0]:
-        memory = training_bytes(plan, micro, mixed, checkpointing, average, machine.devices)
+        memory = training_bytes(costs, micro, mixed, checkpointing, average, machine.devices)
         if memory <= usable:
             return Fit(checkpointing, micro, share // micro, memory, seconds)
-    least = training_bytes(plan, 1, mixed, checkpointing, average, machine.devices)
+    least = training_bytes(costs, 1, mixed, checkpointing, average, machine.devices)
     return Fit(checkpointing, 0, 0, least, seconds)

@@ -1,4 +1,4 @@
-"""The report of `parvideo fit --print-plan`: what a config takes on machines of 24 and 80 GB."""
+"""The report of `parvideo fit --print-costs`: what a config takes on machines of 24 and 80 GB."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from parvideo.training.costs import (
     MACHINES,
     RESERVED,
     Fit,
-    TransformerPlan,
+    TransformerCosts,
     fit_machine,
 )
 from parvideo.training.data import ClipDataModule, TokenDataModule
@@ -25,8 +25,8 @@ from parvideo.training.tokenizer import TokenizerModule
 
 
 @dataclass
-class PlanSettings:
-    """What `--print-plan` cannot find in the config while the tokens are not made.
+class CostSettings:
+    """What `--print-costs` cannot find in the config while the tokens are not made.
 
     Attributes:
         grid: latent grid (t, h, w).
@@ -47,21 +47,21 @@ class PlanSettings:
     devices: int = 8
 
 
-def plan_report(
+def costs_report(
     module: lightning.LightningModule,
     data: lightning.LightningDataModule,
-    settings: PlanSettings,
+    settings: CostSettings,
     max_steps: int,
     global_batch: int | None,
     accumulation: int,
     average: bool,
 ) -> str:
-    """The plan of a training run as text.
+    """The costs of a training run as text.
 
     Args:
         module: the config's model, not built for data yet.
         data: the config's data module.
-        settings: what tokens to plan for, if the data's are not there.
+        settings: what tokens to assume if the data's are not there.
         max_steps: optimizer steps of the run.
         global_batch: samples of an optimizer step, if the config states them.
         accumulation: micro-batches of an optimizer step, if it does not.
@@ -77,13 +77,13 @@ def plan_report(
         return _generator_report(module, data, settings, max_steps, batch, average)
     if isinstance(module, TokenizerModule) and isinstance(data, ClipDataModule):
         return _tokenizer_report(module, data, settings, max_steps, average)
-    raise ValueError(f"no plan for a {type(module).__name__} on a {type(data).__name__}")
+    raise ValueError(f"no costs for a {type(module).__name__} on a {type(data).__name__}")
 
 
 def _generator_report(
     module: GeneratorModule,
     data: TokenDataModule,
-    settings: PlanSettings,
+    settings: CostSettings,
     max_steps: int,
     batch: int,
     average: bool,
@@ -94,32 +94,33 @@ def _generator_report(
         settings.class_count,
         settings.clips,
     )
-    found = "assumed (plan.*), for data.tokens is not there"
+    found = "assumed (costs.*), for data.tokens is not there"
     if data.tokens.is_dir():
         data.setup("fit")
         grid, codes, classes = data.spec.grid, data.spec.codebook_size, len(data.spec.class_names)
         clips, found = len(data.train_tokens), f"found in {data.tokens}"
 
-    def build(factors: Any) -> TransformerPlan:
+    def build(factors: Any) -> TransformerCosts:
         with torch.device("meta"):
             network = module.make_transformer(grid, codes, classes, factors=factors)
-        return TransformerPlan.of(network.config, module.order_specs[0].build(grid))
+        return TransformerCosts.of(network.config, module.order_specs[0].build(grid))
 
     own = module.transformer_settings["factors"]
-    plan = build(own)
-    heads = {"whole" if own is None else _product(own): plan}
+    costs = build(own)
+    heads = {"whole" if own is None else _product(own): costs}
     if own is None and settings.factors is not None and math.prod(settings.factors) == codes:
         heads[_product(settings.factors)] = build(settings.factors)
     steps = len(module.order_specs[0].build(grid).step_slots)
     lines = [
-        f"tokens          {_product(grid)} = {plan.tokens} a clip, {codes} codes, {classes} classes: {found}",
-        f"parameters      {plan.parameters:,}",
-        f"steps a clip    {steps} of at most {plan.largest_group} tokens",
+        f"tokens          {_product(grid)} = {costs.tokens} a clip, {codes} codes, {classes} classes: "
+        f"{found}",
+        f"parameters      {costs.parameters:,}",
+        f"steps a clip    {steps} of at most {costs.largest_group} tokens",
         f"training        {max_steps:,} steps of {batch} clips = {max_steps * batch / clips:,.0f} epochs of "
         f"{clips:,} clips",
-        f"operations      {plan.training_flops / 1e12:.2f} TFLOP a clip, "
-        f"{plan.training_flops * batch * max_steps / 1e15:,.0f} PFLOP in all",
-        f"tokens on disk  {plan.token_bytes(clips, codes) / 1e6:,.1f} MB a view of the training set",
+        f"operations      {costs.training_flops / 1e12:.2f} TFLOP a clip, "
+        f"{costs.training_flops * batch * max_steps / 1e15:,.0f} PFLOP in all",
+        f"tokens on disk  {costs.token_bytes(clips, codes) / 1e6:,.1f} MB a view of the training set",
         "",
         f"Memory of one device, bf16-mixed, DDP, {data.batch_size} clips at a time:",
         *_memory_table(heads, data.batch_size, average),
@@ -130,17 +131,17 @@ def _generator_report(
         "",
         "Sampling, bfloat16, guided (two rows a clip): weights and keys and values",
         *(
-            f"  {count:>4} clips  {_gb(plan.parameters * BFLOAT16 + plan.cache_bytes(count, True))}"
-            f" = {_gb(plan.parameters * BFLOAT16)} + {_gb(plan.cache_bytes(count, True))}"
+            f"  {count:>4} clips  {_gb(costs.parameters * BFLOAT16 + costs.cache_bytes(count, True))}"
+            f" = {_gb(costs.parameters * BFLOAT16)} + {_gb(costs.cache_bytes(count, True))}"
             for count in (1, 16, 64)
         ),
         f"  one step's products, one clip: "
-        f"{2 * plan.matrix_parameters * 2 * plan.largest_group / 1e9:.1f} GFLOP",
+        f"{2 * costs.matrix_parameters * 2 * costs.largest_group / 1e9:.1f} GFLOP",
     ]
     return "\n".join(lines)
 
 
-def _memory_table(heads: dict[str, TransformerPlan], batch: int, average: bool) -> list[str]:
+def _memory_table(heads: dict[str, TransformerCosts], batch: int, average: bool) -> list[str]:
     own = next(iter(heads.values()))
     shared = {
         "weights": own.parameters * FLOAT32,
@@ -151,22 +152,22 @@ def _memory_table(heads: dict[str, TransformerPlan], batch: int, average: bool) 
         "bfloat16 copies": own.matrix_parameters * BFLOAT16,
         "activations": own.activation_bytes(batch, True, False),
         "activations, checkpointed": own.activation_bytes(batch, True, True),
-        **{f"logits, {name} head": plan.logit_bytes(batch) for name, plan in heads.items()},
+        **{f"logits, {name} head": costs.logit_bytes(batch) for name, costs in heads.items()},
     }
     return [f"  {name:<26}{_gb(value):>10}" for name, value in shared.items()]
 
 
 def _machine_table(
-    heads: dict[str, TransformerPlan], batch: int, max_steps: int, mfu: float, average: bool
+    heads: dict[str, TransformerCosts], batch: int, max_steps: int, mfu: float, average: bool
 ) -> list[str]:
     lines = [
         f"  {'machine':<22}{'head':<10}{'checkpointed':<14}{'clips x accumulation':<22}{'memory':>9}"
         f"{'s/step':>9}{'run':>11}"
     ]
     for machine in MACHINES:
-        for name, plan in heads.items():
+        for name, costs in heads.items():
             for checkpointing in (False, True):
-                fit = fit_machine(plan, machine, batch, checkpointing, mfu, average=average)
+                fit = fit_machine(costs, machine, batch, checkpointing, mfu, average=average)
                 lines.append(f"  {machine.name:<22}{name:<10}{_row(fit, max_steps)}")
     return lines
 
@@ -183,7 +184,7 @@ def _row(fit: Fit, max_steps: int) -> str:
 def _tokenizer_report(
     module: TokenizerModule,
     data: ClipDataModule,
-    settings: PlanSettings,
+    settings: CostSettings,
     max_steps: int,
     average: bool,
 ) -> str:

@@ -308,9 +308,9 @@ class TokenDataModule(_EndlessDataModule):
         self.train_tokens = TokenDataset(self.tokens / "train", tokenizer=made_by)
         self.val_tokens = TokenDataset(self.tokens / "test", tokenizer=made_by)
         check_alike(self.train_tokens, self.val_tokens)
-        plan = self.train_tokens.plan
+        manifest = self.train_tokens.manifest
         self.spec = TokenSpec(
-            plan.grid, plan.codebook_size, plan.class_names, tokenizer, load_extra(tokenizer)
+            manifest.grid, manifest.codebook_size, manifest.class_names, tokenizer, load_extra(tokenizer)
         )
 
     def train_dataloader(self) -> DataLoader[Any]:

@@ -32,7 +32,7 @@ def describe(module: lightning.LightningModule, data: Any) -> dict[str, Any]:
             "config": _transformer(module, data).config,
             "class_names": spec.class_names,
             "tokenizer": str(spec.tokenizer.absolute()),
-            "tokenizer_fingerprint": data.train_tokens.plan.tokenizer,
+            "tokenizer_fingerprint": data.train_tokens.manifest.tokenizer,
             "orders": [order_data(order.build(spec.grid)) for order in module.order_specs],
             "extra": spec.clip_form,
         }
@@ -53,9 +53,9 @@ def training_set(data: Any) -> str | None:
     that a repaired file may take the place of a broken one.
     """
     if isinstance(data, TokenDataModule):
-        shards = [[shard["count"], shard["sha256"]] for shard in data.train_tokens.manifest["shards"]]
-        plan = data.train_tokens.plan
-        return sha256_json([shards, plan.ids, plan.labels])
+        shards = [[shard["count"], shard["sha256"]] for shard in data.train_tokens.checksums["shards"]]
+        manifest = data.train_tokens.manifest
+        return sha256_json([shards, manifest.ids, manifest.labels])
     if isinstance(data, ClipDataModule):
         clips = data.train_clips
         return sha256_json([[[record.id, record.label] for record, _ in clips.places()], clips.span])

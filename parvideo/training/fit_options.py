@@ -44,6 +44,9 @@ RUN_OPTIONS = (
     RunOption("compile", str | None, None, "torch.compile's backend, such as inductor"),
 )
 
+OLD_NAMES = {"print_plan": "print_costs", "plan": "costs"}
+"""What settings were called in the `config.yaml` that earlier versions wrote."""
+
 DESCRIPTION = """Train a tokenizer or a generator. Configs stack: later ones, and options after them, win.
 Options of the classes a config names are given as --model.lr or --data.root. The run folder (--out) holds
 checkpoints, logs (CSV and TensorBoard), the config, and model/, which the other commands load. The same
@@ -55,8 +58,8 @@ _ELSEWHERE = (
     ("--trainer.NAME", "of Lightning's trainer, such as --trainer.max_steps 1000"),
     ("--seed_everything N", "of everything random (default: 0)"),
     (
-        "--print_plan",
-        "print memory and time, and exit; --plan.NAME: what to plan for without data",
+        "--print_costs",
+        "print memory and time, and exit; --costs.NAME: what to assume without data",
     ),
     ("--print_config", "print the config that results, and exit"),
     ("--model.help CLASS", "the options of a model class; --data.help CLASS likewise"),

@@ -35,7 +35,7 @@ _SEEDS = ("seed_everything", "data.seed", "model.seed")
 _LENGTH, _SCHEDULE, _FINAL_LR = "trainer.max_steps", "model.max_steps", "model.final_lr"
 # Where things lie, what is shown and how fast it runs: no result depends on it.
 _SILENT = (
-    *("config", "out", "resume", "print_plan", "plan.", "data.tokens", "data.root", "data.cache"),
+    *("config", "out", "resume", "print_", "plan.", "costs.", "data.tokens", "data.root", "data.cache"),
     *("data.num_workers", "trainer.default_root_dir", "trainer.logger", "peak_tflops", "checkpoint_every"),
 )
 

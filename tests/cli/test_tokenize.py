@@ -32,7 +32,7 @@ def test_views_differ_and_mirrored_ones_are_mirrored(
 ) -> None:
     tokenize(tokenizer_folder, toy_folder, tmp_path, views=2, flip=True, splits=["train"])
     tokens = TokenDataset(tmp_path / "train")
-    assert tokens.plan.views == ["random 0", "random 0 flipped", "random 1", "random 1 flipped"]
+    assert tokens.manifest.views == ["random 0", "random 0 flipped", "random 1", "random 1 flipped"]
     count = len(tokens) // 4
     assert count == 8
     views = [torch.stack([tokens[view * count + i]["tokens"] for i in range(count)]) for view in range(4)]
@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on(
     tokenize(tokenizer_folder, toy_folder, tmp_path / "b", shard_size=3)
     for split in ("train", "test"):
         again, whole = TokenDataset(tmp_path / "a" / split), TokenDataset(tmp_path / "b" / split)
-        assert again.manifest == whole.manifest
+        assert again.checksums == whole.checksums
 
 
 def test_another_tokenizer_or_form_is_refused(
@@ -98,7 +98,7 @@ def test_all_clips_of_a_video_follow_each_other(
     tokenize(tokenizer_folder, toy_folder, tmp_path, all_clips=True, flip=True, shard_size=5, batch_size=3)
     tokens = TokenDataset(tmp_path / "train")
     clips = ClipDataset(load_videos(toy_folder, "train"), 5, 16, 12.5, policy="all")
-    assert tokens.plan.views == ["all", "all flipped"]
+    assert tokens.manifest.views == ["all", "all flipped"]
     assert len(tokens) == 2 * len(clips) == 2 * 8 * 3  # 30 frames at 25 a second, 9 of them to a clip
     assert tokens[0]["id"] == clips[0]["id"] + " all from 0"
     assert tokens[1]["id"] == clips[1]["id"] + " all from 9"
@@ -112,7 +112,7 @@ def test_all_clips_of_a_video_follow_each_other(
             with torch.inference_mode():
                 assert torch.equal(tokens[item]["tokens"], tokenizer.encode(to_float(clip[None]))[0])
             assert tokens[item]["label"] == clips[index]["label"]
-    assert TokenDataset(tmp_path / "test").plan.views == ["center"]
+    assert TokenDataset(tmp_path / "test").manifest.views == ["center"]
 
 
 def test_all_clips_and_random_ones_exclude_each_other(

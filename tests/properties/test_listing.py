@@ -15,7 +15,7 @@ from parvideo.cli.evaluate import evaluate
 from parvideo.cli.fvd_stats import fvd_stats
 from parvideo.cli.tokenize import tokenize
 from parvideo.datasets import TokenDataset, write_avi
-from parvideo.datasets.tokens import MANIFEST, PLAN
+from parvideo.datasets.tokens import CHECKSUMS, MANIFEST
 from parvideo.files import config_folder, read_json, sha256_json, write_json
 from parvideo.metrics.extractors.small_i3d import SmallI3D, SmallI3DExtractor
 from parvideo.training.cli import fit
@@ -65,7 +65,7 @@ def test_the_lists_that_are_given_decide_and_are_recorded(
 ) -> None:
     lists = lists_of(data)
     tokenize(tokenizer_folder, data, tmp_path / "t", annotations=lists)
-    train, test = (TokenDataset(tmp_path / "t" / split).plan for split in ("train", "test"))
+    train, test = (TokenDataset(tmp_path / "t" / split).manifest for split in ("train", "test"))
     assert train.class_names == ["RedSquareRight", "GreenDiscLeft"]  # by name it is the other way round
     assert (len(train.ids), len(test.ids)) == (8, 4)
     assert train.listing is not None
@@ -112,9 +112,9 @@ def test_tokens_of_before_listings_were_recorded_still_load(
     tokenize(tokenizer_folder, data, tmp_path / "t", annotations=lists_of(data))
     for split in ("train", "test"):
         folder = tmp_path / "t" / split
-        plan = {name: value for name, value in read_json(folder / PLAN).items() if name != "listing"}
-        write_json(folder / PLAN, plan)
-        write_json(folder / MANIFEST, {**read_json(folder / MANIFEST), "plan": sha256_json(plan)})
+        plan = {name: value for name, value in read_json(folder / MANIFEST).items() if name != "listing"}
+        write_json(folder / MANIFEST, plan)
+        write_json(folder / CHECKSUMS, {**read_json(folder / CHECKSUMS), "plan": sha256_json(plan)})
     module = TokenDataModule(tmp_path / "t")
     module.setup("fit")
     assert len(module.train_tokens) == 8

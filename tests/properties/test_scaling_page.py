@@ -10,7 +10,7 @@ from parvideo.cli import main
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "scaling.md").read_text()
 BLOCKS = re.findall(
-    r"```\nparvideo (fit [^\n]* --print-plan)\n```\n\n```text\n(.*?)\n```", PAGE, flags=re.DOTALL
+    r"```\nparvideo (fit [^\n]* --print-costs)\n```\n\n```text\n(.*?)\n```", PAGE, flags=re.DOTALL
 )
 
 

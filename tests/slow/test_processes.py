@@ -98,7 +98,7 @@ def runs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     shutil.rmtree(odd / "test")
     held_out = TokenDataset(folder / "tokens" / "test")
     plan = dataclasses.replace(
-        held_out.plan, ids=held_out.plan.ids[:7], labels=held_out.plan.labels[:7], shard_size=7
+        held_out.manifest, ids=held_out.manifest.ids[:7], labels=held_out.manifest.labels[:7], shard_size=7
     )
     writer = TokenWriter(odd / "test", plan)
     writer.write_shard(0, held_out.read(range(7))[0])

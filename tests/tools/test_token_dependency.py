@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from parvideo.datasets.tokens import TokenPlan, TokenWriter
+from parvideo.datasets.tokens import TokenManifest, TokenWriter
 from tools.token_dependency import estimate as dependency
 
 STAY_TIME, STAY_SPACE, SYMBOLS = 0.8, 0.6, 8
@@ -204,7 +204,7 @@ def test_one_view_of_every_clip_is_measured(tool: ModuleType) -> None:
 
 def write_tokens(folder: Path, tokens: np.ndarray, codebook_size: int) -> Path:
     clips = len(tokens)
-    plan = TokenPlan(
+    plan = TokenManifest(
         tokenizer="t",
         data="d",
         grid=tokens.shape[1:],

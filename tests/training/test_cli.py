@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from parvideo.cli import main
-from parvideo.datasets import TokenPlan, TokenWriter
+from parvideo.datasets import TokenManifest, TokenWriter
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained.folder import TOKENIZER, fingerprint, load_tokenizer, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
@@ -40,7 +41,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     save_tokenizer(folder / TOKENIZER, CausalVideoTokenizer(**TINY_TOKENIZER), extra={"fps": 8.0})
     for split in ("train", "test"):
-        plan = TokenPlan(
+        plan = TokenManifest(
             tokenizer=fingerprint(folder / TOKENIZER),
             data="none",
             grid=(2, 2, 2),
@@ -349,3 +350,21 @@ def test_a_disk_that_is_really_full(tokens: Path, tmp_path: Path, capsys: pytest
         assert find_checkpoint(disk / "run-16") is not None
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_the_old_names_of_costs_are_refused_but_read_in_the_config_of_an_earlier_run(
+    whole: Path, tokens: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--print-plan", "--plan.mfu=0.5"):
+        with pytest.raises(ValueError, match=r"--print-plan is called --print-costs now"):
+            fit([*arguments(tokens, tmp_path), option])
+    config = yaml.safe_load((whole / "config.yaml").read_text())
+    assert not {"plan", "print_plan"} & config.keys()
+    config["plan"], config["print_plan"] = config.pop("costs"), config.pop("print_costs")
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump(config))
+    fit(["--config", str(tmp_path / "old.yaml")])
+    assert "nothing to do" in capsys.readouterr().err
+    for change, name in (({"print_plan": True}, "print_costs"), ({"print_costs": True}, "costs")):
+        (tmp_path / "old.yaml").write_text(yaml.safe_dump({**config, **change}))
+        with pytest.raises(ValueError, match=f"is called {name} now"):
+            fit(["--config", str(tmp_path / "old.yaml")])

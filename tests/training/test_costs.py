@@ -6,7 +6,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from parvideo.order import GenerationOrder, raster, regions
-from parvideo.training.costs import MACHINES, TransformerPlan, fit_machine, training_bytes
+from parvideo.training.costs import MACHINES, TransformerCosts, fit_machine, training_bytes
 from parvideo.transformer import SIZES, VideoTransformer, next_token_loss
 
 CODES, CLASSES = 640, 10
@@ -62,8 +62,8 @@ def saved_bytes(model: VideoTransformer, mixed: bool) -> int:
 )
 def test_parameters_are_counted_exactly(settings: dict[str, object]) -> None:
     model = build(**settings)
-    plan = TransformerPlan.of(model.config, ORDER)
-    assert plan.parameters == sum(parameter.numel() for parameter in model.parameters())
+    costs = TransformerCosts.of(model.config, ORDER)
+    assert costs.parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", sorted(SIZES))
@@ -72,8 +72,8 @@ def test_parameters_of_the_named_sizes(name: str) -> None:
     with torch.device("meta"):
         shape = (size.dim, size.num_layers, size.num_heads)
         model = VideoTransformer((5, 16, 16), 64000, 101, *shape, num_transitions=3)
-    plan = TransformerPlan.of(model.config, regions((5, 16, 16), (1, 2, 2)))
-    assert plan.parameters == sum(p.numel() for p in model.parameters())
+    costs = TransformerCosts.of(model.config, regions((5, 16, 16), (1, 2, 2)))
+    assert costs.parameters == sum(p.numel() for p in model.parameters())
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -83,23 +83,23 @@ def test_parameters_of_the_named_sizes(name: str) -> None:
 )
 def test_what_the_backward_pass_saves(settings: dict[str, object], mixed: bool) -> None:
     model = build(**settings).train()
-    plan = TransformerPlan.of(model.config, ORDER)
-    planned = plan.activation_bytes(2, mixed, checkpointing=False) + plan.logit_bytes(2, saved=True)
+    costs = TransformerCosts.of(model.config, ORDER)
+    planned = costs.activation_bytes(2, mixed, checkpointing=False) + costs.logit_bytes(2, saved=True)
     # Scalars, and the shared residual where no dropout copies it.
     assert saved_bytes(model, mixed) == pytest.approx(planned, rel=0.02)
 
 
 def test_what_checkpointing_saves() -> None:
     model = build(num_layers=6, gradient_checkpointing=True).train()
-    plan = TransformerPlan.of(model.config, ORDER)
-    planned = plan.activation_bytes(2, False, checkpointing=True) + plan.logit_bytes(2, saved=True)
+    costs = TransformerCosts.of(model.config, ORDER)
+    planned = costs.activation_bytes(2, False, checkpointing=True) + costs.logit_bytes(2, saved=True)
     # Before the backward pass no block is recomputed yet.
-    planned -= 2 * plan.block_saved(False) + 4 * plan.tokens**2
+    planned -= 2 * costs.block_saved(False) + 4 * costs.tokens**2
     assert saved_bytes(model, False) == pytest.approx(planned, rel=0.05)
 
 
 def test_a_factorised_head_saves_its_share_of_logits() -> None:
-    whole, factorised = (TransformerPlan.of(build(factors=f).config, ORDER) for f in (None, (32, 20)))
+    whole, factorised = (TransformerCosts.of(build(factors=f).config, ORDER) for f in (None, (32, 20)))
     assert factorised.logit_bytes(3) * CODES == whole.logit_bytes(3) * 52
     got = saved_bytes(build(factors=(32, 20)).train(), False)
     planned = factorised.activation_bytes(2, False, False) + factorised.logit_bytes(2, saved=True)
@@ -110,22 +110,22 @@ def test_a_factorised_head_saves_its_share_of_logits() -> None:
 def test_operations_are_those_pytorch_counts(settings: dict[str, object]) -> None:
     order = raster((2, 4, 4))
     model = build(order, **settings)
-    plan = TransformerPlan.of(model.config, order)
+    costs = TransformerCosts.of(model.config, order)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         loss(model, 1, order)
     # The plain kernel computes all pairs.
-    assert counter.get_total_flops() == plan.forward_flops(pairs=plan.tokens**2)
-    assert plan.pairs == plan.tokens * (plan.tokens + 1) // 2
+    assert counter.get_total_flops() == costs.forward_flops(pairs=costs.tokens**2)
+    assert costs.pairs == costs.tokens * (costs.tokens + 1) // 2
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         loss(model, 2, order).backward()
-    counted = 3 * 2 * plan.forward_flops(pairs=plan.tokens**2)
+    counted = 3 * 2 * costs.forward_flops(pairs=costs.tokens**2)
     assert counter.get_total_flops() == pytest.approx(counted, rel=0.02)
 
 
 def test_pairs_and_groups_are_the_orders() -> None:
     """One model, two orders: what attention and drawing cost differs, and nothing else."""
     config = build().config
-    parallel, alone = (TransformerPlan.of(config, order) for order in (ORDER, raster(ORDER.grid)))
+    parallel, alone = (TransformerCosts.of(config, order) for order in (ORDER, raster(ORDER.grid)))
     assert (parallel.largest_group, alone.largest_group) == (4, 1)
     assert parallel.pairs == int(ORDER.mask.sum()) > alone.pairs
     assert parallel.parameters == alone.parameters
@@ -133,25 +133,25 @@ def test_pairs_and_groups_are_the_orders() -> None:
 
 def test_the_cache_is_the_samplers() -> None:
     model = build(num_kv_heads=2)
-    plan = TransformerPlan.of(model.config, ORDER)
-    assert plan.cache_bytes(3, guided=True, value=4) == model.make_cache(6).nbytes
+    costs = TransformerCosts.of(model.config, ORDER)
+    assert costs.cache_bytes(3, guided=True, value=4) == model.make_cache(6).nbytes
 
 
 def test_a_machine_gets_the_largest_batch_that_fits() -> None:
-    plan = TransformerPlan.of(build(ffn_hidden=4096, dim=1024, num_heads=8, num_layers=8).config, ORDER)
+    costs = TransformerCosts.of(build(ffn_hidden=4096, dim=1024, num_heads=8, num_layers=8).config, ORDER)
     small, _, eight = MACHINES
-    fit = fit_machine(plan, small, 4096, checkpointing=False, mfu=0.4)
+    fit = fit_machine(costs, small, 4096, checkpointing=False, mfu=0.4)
     assert fit.micro_batch * fit.accumulation == 4096
     assert fit.memory <= 0.9 * small.memory
-    assert training_bytes(plan, 2 * fit.micro_batch, True, False, True, 1) > 0.9 * small.memory
-    more = fit_machine(plan, small, 4096, checkpointing=True, mfu=0.4)
+    assert training_bytes(costs, 2 * fit.micro_batch, True, False, True, 1) > 0.9 * small.memory
+    more = fit_machine(costs, small, 4096, checkpointing=True, mfu=0.4)
     assert more.micro_batch > fit.micro_batch
     assert more.seconds > fit.seconds
-    alone = fit_machine(plan, MACHINES[1], 4096, checkpointing=False, mfu=0.4)
-    assert alone.seconds == pytest.approx(8 * fit_machine(plan, eight, 4096, False, 0.4).seconds)
+    alone = fit_machine(costs, MACHINES[1], 4096, checkpointing=False, mfu=0.4)
+    assert alone.seconds == pytest.approx(8 * fit_machine(costs, eight, 4096, False, 0.4).seconds)
 
 
 @pytest.mark.parametrize(("batch", "mfu", "field"), [(12, 0.4, "global_batch"), (16, 0.0, "mfu")])
 def test_wrong_settings_are_named(batch: int, mfu: float, field: str) -> None:
     with pytest.raises(ValueError, match=field):
-        fit_machine(TransformerPlan.of(build().config, ORDER), MACHINES[2], batch, False, mfu)
+        fit_machine(TransformerCosts.of(build().config, ORDER), MACHINES[2], batch, False, mfu)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from parvideo.cli import main
-from parvideo.datasets import TokenDataset, TokenPlan, TokenWriter
+from parvideo.datasets import TokenDataset, TokenManifest, TokenWriter
 from parvideo.pretrained.folder import TOKENIZER, fingerprint
 from parvideo.training.callbacks.misc import StepSeed
 from parvideo.training.checkpoints import FOLDER, list_checkpoints
@@ -284,12 +284,12 @@ def made_anew(tokens: Path, folder: Path, change: str) -> Path:
     for split in ("train", "test"):
         old = TokenDataset(tokens / split)
         shutil.rmtree(folder / split)
-        plan = TokenPlan(**{**old.plan.__dict__, "tokenizer": fingerprint(folder / TOKENIZER)})
-        values, _ = old.read(range(len(old)))
+        plan = TokenManifest(**{**old.manifest.__dict__, "tokenizer": fingerprint(folder / TOKENIZER)})
+        values = torch.stack([item["tokens"] for item in old])
         if change == "classes":
-            plan = TokenPlan(**{**plan.__dict__, "class_names": ["Left", "Wrong"]})
+            plan = TokenManifest(**{**plan.__dict__, "class_names": ["Left", "Wrong"]})
         elif change == "grid":
-            plan, values = TokenPlan(**{**plan.__dict__, "grid": (1, 2, 2)}), values[:, :1]
+            plan, values = TokenManifest(**{**plan.__dict__, "grid": (1, 2, 2)}), values[:, :1]
         elif change == "content":
             values = (values + 1) % 9
         writer = TokenWriter(folder / split, plan)

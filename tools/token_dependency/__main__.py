@@ -53,7 +53,7 @@ def main(
     if not 0 <= max_frames <= 3:
         raise ValueError(f"max_frames is {max_frames}; the picture has room for 0 to 3")
     dataset = TokenDataset(Path(tokens))
-    distinct = one_view(dataset.plan.ids, len(dataset.plan.views))
+    distinct = one_view(dataset.manifest.ids, len(dataset.manifest.views))
     chosen = [
         distinct[at * len(distinct) // min(clips, len(distinct))] for at in range(min(clips, len(distinct)))
     ]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from parvideo.pretrained.folder import save_generator, save_tokenizer
-from parvideo.training.costs import TransformerPlan
+from parvideo.training.costs import TransformerCosts
 from parvideo.training.data import ClipDataModule
 from parvideo.training.fsdp import gather, place_like, plain
 from parvideo.training.generator import GeneratorModule
@@ -230,7 +230,9 @@ class Throughput(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock."""
         if self.peak_flops is not None and isinstance(pl_module, GeneratorModule):
-            self._flops = TransformerPlan.of(pl_module.transformer.config, pl_module.orders[0]).training_flops
+            self._flops = TransformerCosts.of(
+                pl_module.transformer.config, pl_module.orders[0]
+            ).training_flops
         self._since = (trainer.global_step, self.clock())
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""What a generator's run shows: losses by step, generated clips, rates; and the plan printed before it."""
+"""What a generator's run shows: losses by step, generated clips, rates; and the costs printed before it."""
 
 import csv
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from parvideo.training.callbacks.misc import Throughput
 from parvideo.training.callbacks.samples import SampleClips
 from parvideo.training.checkpoints import FOLDER
 from parvideo.training.cli import FitCLI, fit
-from parvideo.training.costs import TransformerPlan
+from parvideo.training.costs import TransformerCosts
 from parvideo.training.generator import GeneratorModule
 from parvideo.training.loggers import read_metrics
 
@@ -87,7 +87,7 @@ def test_mfu_is_the_models_operations_over_the_peak(run: Path, tokens_folder: Pa
     checkpoint.datamodule.setup("fit")
     checkpoint.model.build(checkpoint.datamodule.spec)
     module = checkpoint.model
-    flops = TransformerPlan.of(module.transformer.config, module.orders[0]).training_flops
+    flops = TransformerCosts.of(module.transformer.config, module.orders[0]).training_flops
     for (_, mfu), (_, rate) in zip(metrics["train/mfu"], metrics["train/samples_per_s"], strict=True):
         assert mfu == pytest.approx(rate * flops / 1e9, rel=1e-4)
 
@@ -140,10 +140,10 @@ def test_wrong_settings_are_named(settings: dict[str, int]) -> None:
         SampleClips(**settings)
 
 
-def test_a_plan_is_printed_for_the_tokens_there(
+def test_costs_are_printed_for_the_tokens_there(
     tokens_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fit", *arguments(tokens_folder, tmp_path, "--global_batch=8", "--print-plan")]) == 0
+    assert main(["fit", *arguments(tokens_folder, tmp_path, "--global_batch=8", "--print-costs")]) == 0
     printed = capsys.readouterr().out
     assert "2x2x2 = 8 a clip, 9 codes, 2 classes: found" in printed
     assert "4 steps of 8 clips" in printed
@@ -158,11 +158,11 @@ def test_a_plan_is_printed_for_the_tokens_there(
         ("tokenizer/ucf101_128", ["17x128x128 pixels to 5x16x16 tokens", "300,000 steps of 8 clips"]),
     ],
 )
-def test_a_plan_needs_neither_data_nor_devices(
+def test_costs_need_neither_data_nor_devices(
     config: str, expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = config_folder() / f"{config}.yaml"
     gpus = config_folder() / "trainer" / "gpus.yaml"
-    assert main(["fit", "--config", str(path), "--config", str(gpus), "--print-plan"]) == 0
+    assert main(["fit", "--config", str(path), "--config", str(gpus), "--print-costs"]) == 0
     printed = capsys.readouterr().out
     assert all(text in printed for text in expected)
