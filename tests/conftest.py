@@ -1,4 +1,4 @@
-"""Shared by all tests: the data beside the checkout, a tiny toy set and models that fit it, a fixed seed."""
+"""Shared by all tests: data beside the checkout, a tiny shapes set, models that fit it, a fixed seed."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ from parvideo.files import cache_folder
 from parvideo.metrics.extractors import i3d_weights
 from parvideo.order import regions
 from parvideo.pretrained.folder import TOKENIZER, fingerprint, save_generator, save_tokenizer
-from parvideo.synthetic import ToySettings, write_toy_data
+from parvideo.synthetic import ShapesSettings, write_shapes_data
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.transformer import VideoTransformer
 
@@ -63,8 +63,8 @@ def _seeded() -> None:
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve videos of two classes in UCF-101's layout: eight to train on, four to test."""
     folder = tmp_path_factory.mktemp("toy")
-    settings = ToySettings(num_classes=2, groups=3, clips_per_group=2, height=16, width=20, frames=30)
-    write_toy_data(folder, settings)
+    settings = ShapesSettings(num_classes=2, groups=3, clips_per_group=2, height=16, width=20, frames=30)
+    write_shapes_data(folder, settings)
     return folder
 
 

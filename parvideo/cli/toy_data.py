@@ -1,4 +1,4 @@
-"""`parvideo toy-data`: write a toy set of video files in UCF-101's layout."""
+"""`parvideo toy-data`: write a synthetic set of video files in UCF-101's layout."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 def toy_data(
     out: Path,
-    preset: Literal["demo", "bench"] = "demo",
+    preset: Literal["demo", "bench", "shapes", "objects"] = "demo",
     num_classes: int | None = None,
     groups: int | None = None,
     clips_per_group: int | None = None,
@@ -21,9 +21,9 @@ def toy_data(
 
     Args:
         out: folder to write to: class folders and ucfTrainTestlist/, as in UCF-101.
-        preset: "demo": one shape over a panning background; "bench": up to three objects that bounce,
-            collide, fall and hide each other, where `tools/measure/synthetic_reader.py` reads from pixels
-            what went wrong.
+        preset: "demo", or "shapes", which is the same: one shape over a panning background; "bench", or
+            "objects": up to three objects that bounce, collide, fall and hide each other, where
+            `python -m tools.measure.synthetic_reader` reads from pixels what went wrong.
         num_classes: number of classes; demo 1 to 512, by default 8; bench 1 to 24, by default 24.
         groups: scenes of each class, 2 to 99, by default 8 (demo) or 16 (bench); the first 28 % (at least
             one) are the test split.
@@ -37,8 +37,8 @@ def toy_data(
     """
     from dataclasses import replace
 
-    from parvideo.synthetic.objects import BenchSettings, write_bench_data
-    from parvideo.synthetic.shapes import ToySettings, write_toy_data
+    from parvideo.synthetic.objects import ObjectsSettings, write_objects_data
+    from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
 
     asked = {
         "num_classes": num_classes,
@@ -52,19 +52,19 @@ def toy_data(
         "seed": seed,
     }
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    settings: ToySettings | BenchSettings
-    if preset == "demo":
+    settings: ShapesSettings | ObjectsSettings
+    if preset in ("demo", "shapes"):
         if contrast is not None:
-            raise ValueError(f"contrast is {contrast}; only the preset bench takes one")
-        settings = replace(ToySettings(), **given)
-        write_toy_data(out, settings, show_progress=True)
+            raise ValueError(f"contrast is {contrast}; only the objects set (--preset bench) takes one")
+        settings = replace(ShapesSettings(), **given)
+        write_shapes_data(out, settings, show_progress=True)
     else:
         sides = {given.pop(name) for name in ("height", "width") if name in given}
         if len(sides) > 1:
             raise ValueError(f"height is {height} and width {width}; the bench's clips are square")
         if sides:
             given["size"] = sides.pop()
-        settings = replace(BenchSettings(), **given)
-        write_bench_data(out, settings, show_progress=True)
+        settings = replace(ObjectsSettings(), **given)
+        write_objects_data(out, settings, show_progress=True)
     total = settings.num_classes * settings.groups * settings.clips_per_group
     print(f"{total} videos of {settings.num_classes} classes in {out}")

@@ -25,7 +25,7 @@ from parvideo.pipeline import VideoPipeline
 from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import load_tokenizer
 from parvideo.sampling import SamplingConfig
-from parvideo.synthetic import ToySettings, write_toy_data
+from parvideo.synthetic import ShapesSettings, write_shapes_data
 from parvideo.training.cli import fit
 from parvideo.training.data import ClipsByEpoch, say_listing, split_videos
 from parvideo.training.samplers import EndlessBatches
@@ -39,7 +39,7 @@ class DemoPreset:
     """How large the demo is; the trainings' own settings lie in configs/demo.
 
     Attributes:
-        toy: the toy set, unless the user brings videos.
+        toy: the shapes set, unless the user brings videos.
         fit: options on top of the configs, for every training.
         token_clips: clips tokenized to train on, at least; as many views of each video as that takes.
         judge_steps: training steps of the feature network.
@@ -85,7 +85,7 @@ class Demo:
 
     Attributes:
         out: folder for everything.
-        data: the user's videos, or None for the toy set.
+        data: the user's videos, or None for the shapes set.
         i3d: weights of the real I3D, or None for the demo's own feature network.
         preset: how large it is.
         seed: of data, training and sampling.
@@ -212,9 +212,9 @@ class Stages:
 
 
 def make_toy_data(demo: Demo) -> None:
-    """Write the toy set, unless the user brought videos, and decode all videos once."""
+    """Write the shapes set, unless the user brought videos, and decode all videos once."""
     if demo.data is None:
-        write_toy_data(demo.root, ToySettings(**demo.preset.toy, seed=demo.seed), show_progress=True)
+        write_shapes_data(demo.root, ShapesSettings(**demo.preset.toy, seed=demo.seed), show_progress=True)
     videos = demo.videos()
     unreadable = build_cache(demo.cache, videos, demo.form["size"], workers=2, show_progress=True)
     for name, reason in unreadable.items():

@@ -1,4 +1,4 @@
-"""What is wrong with a bench clip, given what it should show: frame by frame, occlusion included."""
+"""What is wrong with a clip of the objects set, given its class: frame by frame, occlusion included."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _SHAPE_TOLERANCE = 0.55  # share of the area by which a single frame's outline m
 _SHAPE_MARGIN = 0.12  # by how much another shape may explain an outline better
 _STEADY_MARGIN, _STEADY_FRAMES = 0.04, 4  # the same for an outline that lasts: a disc is nearly a square
 _BACKDROP_LEVELS, _BACKDROP_SHARE = 18, 0.08  # by how much, and in what part, the background may change
-_VISIBLE = 0.4  # share of an object that must be in view for its place and presence to be judged
+_VISIBLE = 0.4  # share of an object that must be in view for its place and presence to be checked
 _PIECE = 0.2  # a piece of this share of an object counts
 _LEAST_FRAMES = 2  # what lasts for fewer frames is let pass
 _COLOURS = list(COLOURS)
@@ -103,7 +103,7 @@ class Guess:
     cost: float
 
 
-class Judge:
+class ConsistencyCheck:
     """Compares a clip with what a guess says it must show."""
 
     def __init__(self, seen: Seen, guess: Guess) -> None:

@@ -1,4 +1,4 @@
-"""Damaged bench clips: what a generator may get wrong, drawn on purpose to try the reader on.
+"""Damaged clips of the objects set: what a generator may get wrong, drawn on purpose to try the reader on.
 
 Damages begin half way through the clip, except "regions", "shuffle" and "unhide", which are of all of it.
 """
@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from parvideo.synthetic.folder import ToyVideo
+from parvideo.synthetic.folder import SyntheticVideo
 from parvideo.synthetic.objects import (
     CLASSES,
     COLOURS,
     Actor,
-    BenchSettings,
+    ObjectsSettings,
     Scene,
-    bench_scene,
-    draw_bench_clip,
+    draw_objects_clip,
     object_cover,
+    objects_scene,
     render,
 )
 from parvideo.synthetic.outlines import Array
@@ -44,7 +44,7 @@ DAMAGES: dict[str, tuple[str, ...]] = {
 }
 
 
-def damage_clip(settings: BenchSettings, video: ToyVideo, damage: str, seed: int = 0) -> Tensor:
+def damage_clip(settings: ObjectsSettings, video: SyntheticVideo, damage: str, seed: int = 0) -> Tensor:
     """Draw a video's clip with one kind of damage: uint8 ``[frames, size, size, 3]``.
 
     Args:
@@ -63,15 +63,15 @@ def damage_clip(settings: BenchSettings, video: ToyVideo, damage: str, seed: int
         return _regions(settings, video, random)
     if damage == "shuffle":
         order = torch.from_numpy(random.permutation(settings.frames))
-        return draw_bench_clip(settings, video)[order]
-    scene = bench_scene(settings, video)
+        return draw_objects_clip(settings, video)[order]
+    scene = objects_scene(settings, video)
     late = np.arange(settings.frames) >= settings.frames // 2
     if damage == "unhide":
         if not scene.pillar:
             raise ValueError(f"damage is 'unhide' and {CLASSES[video.label].name} has no pillar")
         return _unhide(scene, settings.size)
     if damage == "backdrop":
-        other = bench_scene(settings, replace(video, group=video.group + 1)).backdrop
+        other = objects_scene(settings, replace(video, group=video.group + 1)).backdrop
         changed = render(replace(scene, backdrop=other), settings.size)
         return torch.where(torch.from_numpy(late)[:, None, None, None], changed, render(scene, settings.size))
     edits: dict[str, _Edit] = {
@@ -91,13 +91,13 @@ def damage_clip(settings: BenchSettings, video: ToyVideo, damage: str, seed: int
     return render(replace(scene, actors=actors), settings.size)
 
 
-def _regions(settings: BenchSettings, video: ToyVideo, random: Random) -> Tensor:
+def _regions(settings: ObjectsSettings, video: SyntheticVideo, random: Random) -> Tensor:
     """Four clips of the class, a quarter of the frame from each."""
     half = settings.size // 2
-    clip = draw_bench_clip(settings, video)
+    clip = draw_objects_clip(settings, video)
     for top, left in ((0, half), (half, 0), (half, half)):
-        other = ToyVideo(video.label, int(random.integers(100, 10_000)), int(random.integers(1, 100)))
-        drawn = draw_bench_clip(settings, other)
+        other = SyntheticVideo(video.label, int(random.integers(100, 10_000)), int(random.integers(1, 100)))
+        drawn = draw_objects_clip(settings, other)
         clip[:, top : top + half, left : left + half] = drawn[:, top : top + half, left : left + half]
     return clip
 

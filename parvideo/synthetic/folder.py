@@ -16,8 +16,8 @@ SETTINGS = "toy_data.json"
 
 
 @dataclass(frozen=True)
-class ToyVideo:
-    """One video of a toy set: its label from 0, its group and clip from 1."""
+class SyntheticVideo:
+    """One video of a synthetic set: its label from 0, its group and clip from 1."""
 
     label: int
     group: int
@@ -29,10 +29,10 @@ def count_test_groups(groups: int) -> int:
     return max(1, round(0.28 * groups))
 
 
-def name_videos(class_names: Sequence[str], groups: int, clips_per_group: int) -> dict[str, ToyVideo]:
+def name_videos(class_names: Sequence[str], groups: int, clips_per_group: int) -> dict[str, SyntheticVideo]:
     """Every video by its path under the root, such as ``RedSquareRight/v_RedSquareRight_g01_c01.avi``."""
     return {
-        f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi": ToyVideo(label, group, clip)
+        f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi": SyntheticVideo(label, group, clip)
         for label, name in enumerate(class_names)
         for group in range(1, groups + 1)
         for clip in range(1, clips_per_group + 1)
@@ -49,8 +49,8 @@ def check_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) ->
 def write_folder(
     out: AnyPath,
     settings: Mapping[str, Any],
-    videos: Mapping[str, ToyVideo],
-    draw: Callable[[ToyVideo], Tensor],
+    videos: Mapping[str, SyntheticVideo],
+    draw: Callable[[SyntheticVideo], Tensor],
     fps: float,
     test_groups: int,
     show_progress: bool = False,
@@ -67,13 +67,15 @@ def write_folder(
         show_progress: show a progress bar.
 
     Raises:
-        ValueError: if ``out`` holds a toy set with other settings, or other files.
+        ValueError: if ``out`` holds a synthetic set with other settings, or other files.
     """
     out = Path(out)
     _claim(out, settings)
     _write_lists(out / ANNOTATIONS, videos, test_groups)
     missing = {name: video for name, video in videos.items() if not (out / name).exists()}
-    for name, video in tqdm(missing.items(), desc="toy videos", unit="video", disable=not show_progress):
+    for name, video in tqdm(
+        missing.items(), desc="synthetic videos", unit="video", disable=not show_progress
+    ):
         write_avi(out / name, draw(video), fps)
 
 
@@ -86,7 +88,7 @@ def _claim(out: Path, settings: Mapping[str, Any]) -> None:
         if names:
             changes = ", ".join(f"{name} {other.get(name)} and not {settings.get(name)}" for name in names)
             raise ValueError(
-                f"{out} holds a toy set with {changes}; choose another folder or remove that one"
+                f"{out} holds a synthetic set with {changes}; choose another folder or remove that one"
             )
         return
     if out.is_dir() and any(not path.name.startswith(f".{Path(SETTINGS).stem}") for path in out.iterdir()):
@@ -94,7 +96,7 @@ def _claim(out: Path, settings: Mapping[str, Any]) -> None:
     write_json(out / SETTINGS, dict(settings))
 
 
-def _write_lists(folder: Path, videos: Mapping[str, ToyVideo], test_groups: int) -> None:
+def _write_lists(folder: Path, videos: Mapping[str, SyntheticVideo], test_groups: int) -> None:
     names = list(dict.fromkeys(Path(name).parent.as_posix() for name in videos))
     is_test = {name: video.group <= test_groups for name, video in videos.items()}
     contents = {

@@ -1,4 +1,4 @@
-"""The laws of motion of the bench set: how a clip's objects move, drawn at random and fitted to tracks.
+"""The laws of motion of the objects set: how a clip's objects move, drawn at random and fitted to tracks.
 
 Places are in units of the frame's side, its centre at 0, x to the right and y down; time is in seconds. All
 objects of a clip have one radius, and none leaves the frame. Every law is symmetric under mirroring, so that

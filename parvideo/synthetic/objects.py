@@ -1,4 +1,4 @@
-"""The bench set: drawn clips in which everything is known, harder than the demo's and made to be read back.
+"""The objects set: drawn clips in which everything is known, harder than the demo's and made to be read back.
 
 A class is a law of motion and the looks of one to three objects (``PassGreenSquareYellowDisc``): shape,
 colour and texture. No colour occurs twice in a clip. Objects hide each other and hide behind a pillar, bounce
@@ -19,7 +19,7 @@ from torch import Tensor
 from parvideo.files import AnyPath, read_json
 from parvideo.synthetic.folder import (
     SETTINGS,
-    ToyVideo,
+    SyntheticVideo,
     check_ranges,
     count_test_groups,
     name_videos,
@@ -55,7 +55,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class BenchClass:
+class ObjectsClass:
     """A law of motion, by its name in ``LAWS``, and the looks of the objects that obey it, foremost first."""
 
     motion: str
@@ -72,44 +72,44 @@ class BenchClass:
         return LAWS[self.motion]
 
 
-def _bench_class(motion: str, *looks: str) -> BenchClass:
+def _objects_class(motion: str, *looks: str) -> ObjectsClass:
     parts = [look.split() for look in looks]
-    return BenchClass(motion, tuple(Look(part[-1], part[0], "Striped" in part) for part in parts))
+    return ObjectsClass(motion, tuple(Look(part[-1], part[0], "Striped" in part) for part in parts))
 
 
 # The first eight are one of each law. Most colours and pairs of colours occur under several laws, and some
 # classes differ in shape or texture alone: none is known by its colours.
 CLASSES = (
-    _bench_class("Bounce", "Red Disc"),
-    _bench_class("Fall", "Yellow Triangle"),
-    _bench_class("Orbit", "Blue Square"),
-    _bench_class("Swing", "Cyan Disc"),
-    _bench_class("Pass", "Green Square", "Yellow Disc"),
-    _bench_class("Collide", "Blue Disc", "Red Disc"),
-    _bench_class("Hide", "Green Square"),
-    _bench_class("Pan", "Red Disc", "Green Square", "Blue Triangle"),
-    _bench_class("Bounce", "Red Cross"),
-    _bench_class("Fall", "Red Disc"),
-    _bench_class("Orbit", "Yellow Disc"),
-    _bench_class("Swing", "Red Cross"),
-    _bench_class("Pass", "Cyan Triangle", "Pink Square"),
-    _bench_class("Collide", "Green Square", "Yellow Disc"),
-    _bench_class("Hide", "Yellow Triangle"),
-    _bench_class("Pan", "Yellow Cross", "Cyan Ring", "Pink Disc"),
-    _bench_class("Bounce", "Blue Square"),
-    _bench_class("Bounce", "Blue Striped Square"),
-    _bench_class("Bounce", "Green Ring", "Pink Square"),
-    _bench_class("Bounce", "Red Disc", "Green Square", "Blue Triangle"),
-    _bench_class("Fall", "Cyan Square", "Pink Disc"),
-    _bench_class("Orbit", "Blue Disc", "Red Disc"),
-    _bench_class("Swing", "Pink Striped Disc"),
-    _bench_class("Hide", "Blue Striped Square"),
+    _objects_class("Bounce", "Red Disc"),
+    _objects_class("Fall", "Yellow Triangle"),
+    _objects_class("Orbit", "Blue Square"),
+    _objects_class("Swing", "Cyan Disc"),
+    _objects_class("Pass", "Green Square", "Yellow Disc"),
+    _objects_class("Collide", "Blue Disc", "Red Disc"),
+    _objects_class("Hide", "Green Square"),
+    _objects_class("Pan", "Red Disc", "Green Square", "Blue Triangle"),
+    _objects_class("Bounce", "Red Cross"),
+    _objects_class("Fall", "Red Disc"),
+    _objects_class("Orbit", "Yellow Disc"),
+    _objects_class("Swing", "Red Cross"),
+    _objects_class("Pass", "Cyan Triangle", "Pink Square"),
+    _objects_class("Collide", "Green Square", "Yellow Disc"),
+    _objects_class("Hide", "Yellow Triangle"),
+    _objects_class("Pan", "Yellow Cross", "Cyan Ring", "Pink Disc"),
+    _objects_class("Bounce", "Blue Square"),
+    _objects_class("Bounce", "Blue Striped Square"),
+    _objects_class("Bounce", "Green Ring", "Pink Square"),
+    _objects_class("Bounce", "Red Disc", "Green Square", "Blue Triangle"),
+    _objects_class("Fall", "Cyan Square", "Pink Disc"),
+    _objects_class("Orbit", "Blue Disc", "Red Disc"),
+    _objects_class("Swing", "Pink Striped Disc"),
+    _objects_class("Hide", "Blue Striped Square"),
 )
 
 
 @dataclass(frozen=True)
-class BenchSettings:
-    """Everything that fixes a bench set, frame for frame.
+class ObjectsSettings:
+    """Everything that fixes an objects set, frame for frame.
 
     Attributes:
         num_classes: 1 to 24; the first eight have a law of motion each.
@@ -189,13 +189,13 @@ class Scene:
     contrast: float
 
 
-def bench_videos(settings: BenchSettings) -> dict[str, ToyVideo]:
+def objects_videos(settings: ObjectsSettings) -> dict[str, SyntheticVideo]:
     """Every video by its path under the root, such as ``BounceRedDisc/v_BounceRedDisc_g01_c01.avi``."""
     return name_videos(settings.class_names, settings.groups, settings.clips_per_group)
 
 
-def write_bench_data(out: AnyPath, settings: BenchSettings, show_progress: bool = False) -> None:
-    """Write a bench set as MPEG-4 AVI files and lists in UCF-101's layout; what is there already is kept.
+def write_objects_data(out: AnyPath, settings: ObjectsSettings, show_progress: bool = False) -> None:
+    """Write an objects set as MPEG-4 AVI files and lists in UCF-101's layout; what is there already is kept.
 
     Every file appears whole or not at all, so an interrupted call is completed by the next one.
 
@@ -205,42 +205,42 @@ def write_bench_data(out: AnyPath, settings: BenchSettings, show_progress: bool 
         show_progress: show a progress bar.
 
     Raises:
-        ValueError: if ``out`` holds a toy set with other settings, or other files.
+        ValueError: if ``out`` holds a synthetic set with other settings, or other files.
     """
     write_folder(
         out,
         {"preset": "bench", **asdict(settings)},
-        bench_videos(settings),
-        lambda video: draw_bench_clip(settings, video),
+        objects_videos(settings),
+        lambda video: draw_objects_clip(settings, video),
         settings.fps,
         settings.test_groups,
         show_progress,
     )
 
 
-def read_bench_settings(root: AnyPath) -> BenchSettings:
-    """The settings of the bench set that was written to ``root``.
+def read_objects_settings(root: AnyPath) -> ObjectsSettings:
+    """The settings of the objects set that was written to ``root``.
 
     Raises:
         FileNotFoundError: if there is no ``toy_data.json``.
-        ValueError: if it is not that of a bench set.
+        ValueError: if it is not that of an objects set.
     """
     root = Path(root)
     held = read_json(root / SETTINGS)
-    known = {field.name for field in fields(BenchSettings)}
+    known = {field.name for field in fields(ObjectsSettings)}
     if not isinstance(held, dict) or held.get("preset") != "bench" or set(held) != {"preset", *known}:
         raise ValueError(
-            f"{root / SETTINGS} is not of a bench set; write one by `parvideo toy-data --preset bench`"
+            f"{root / SETTINGS} is not of an objects set; write one by `parvideo toy-data --preset bench`"
         )
-    return BenchSettings(**{name: held[name] for name in known})
+    return ObjectsSettings(**{name: held[name] for name in known})
 
 
-def draw_bench_clip(settings: BenchSettings, video: ToyVideo) -> Tensor:
+def draw_objects_clip(settings: ObjectsSettings, video: SyntheticVideo) -> Tensor:
     """Draw one clip, the same bit for bit for the same settings: uint8 ``[frames, size, size, 3]``."""
-    return render(bench_scene(settings, video), settings.size)
+    return render(objects_scene(settings, video), settings.size)
 
 
-def bench_scene(settings: BenchSettings, video: ToyVideo) -> Scene:
+def objects_scene(settings: ObjectsSettings, video: SyntheticVideo) -> Scene:
     """What a video shows, exactly."""
     shared = np.random.default_rng([settings.seed, video.label, video.group])
     take = np.random.default_rng([settings.seed, video.label, video.group, video.clip])

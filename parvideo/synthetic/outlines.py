@@ -1,4 +1,4 @@
-"""The outlines that toy sets are drawn with, as signed distances."""
+"""The outlines that synthetic sets are drawn with, as signed distances."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""The reader of bench clips: from pixels to the class, the objects' tracks, and what is wrong with them.
+"""Reads clips of the objects set: from pixels to the class, the objects' tracks, and what is wrong with them.
 
 No network: colours are found by their angle in the chroma plane, every class whose colours are there has its
 law of motion fitted to the tracks, and the one that explains tracks, shapes and textures best is taken. Then
@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from parvideo.datasets.transforms import resize_and_crop
 from parvideo.pixels import TensorLike, as_tensor, check_clips, to_uint8
-from parvideo.synthetic.consistency import Guess, Judge, Reading, Track, Violation
+from parvideo.synthetic.consistency import ConsistencyCheck, Guess, Reading, Track, Violation
 from parvideo.synthetic.motion import Pan
-from parvideo.synthetic.objects import CLASSES, COLOURS, BenchClass
+from parvideo.synthetic.objects import CLASSES, COLOURS, ObjectsClass
 from parvideo.synthetic.outlines import Array
 from parvideo.synthetic.segments import (
     FULL,
@@ -31,10 +31,10 @@ _SIZE = 64  # pixels of the side at which every clip is read
 _PARTIAL = (0.2, 0.7, 0.0)  # weights to try for places where an object is hidden in part
 _COLOURS = list(COLOURS)
 
-__all__ = ["Reading", "Track", "Violation", "read_clip", "read_clips", "violation_rate"]
+__all__ = ["Reading", "Track", "Violation", "analyse_clip", "analyse_clips", "violation_rate"]
 
 
-def read_clips(
+def analyse_clips(
     clips: TensorLike, fps: float = 16.0, num_classes: int = len(CLASSES), show_progress: bool = False
 ) -> list[Reading]:
     """Read clips one by one.
@@ -52,11 +52,11 @@ def read_clips(
     if clips.ndim != 5:
         raise ValueError(f"clips must be [B, T, H, W, 3] or [B, 3, T, H, W], got {list(clips.shape)}")
     bar = tqdm(clips, desc="reading", unit="clip", disable=not show_progress)
-    return [read_clip(clip, fps, num_classes) for clip in bar]
+    return [analyse_clip(clip, fps, num_classes) for clip in bar]
 
 
-def read_clip(clip: TensorLike, fps: float = 16.0, num_classes: int = len(CLASSES)) -> Reading:
-    """Read one clip; the arguments are those of :func:`read_clips` without the batch axis.
+def analyse_clip(clip: TensorLike, fps: float = 16.0, num_classes: int = len(CLASSES)) -> Reading:
+    """Read one clip; the arguments are those of :func:`analyse_clips` without the batch axis.
 
     Raises:
         ValueError: on another form of clip, a frame that is not square or below 32 pixels, fewer than 5
@@ -76,10 +76,10 @@ def read_clip(clip: TensorLike, fps: float = 16.0, num_classes: int = len(CLASSE
     if not guesses:
         return Reading(None, [], [Violation("vanish", 0, None, "no object of any known colour")], np.inf)
     best = min(guesses, key=lambda guess: guess.cost)
-    readings = [Judge(seen, best).reading(clip.shape[1])]
+    readings = [ConsistencyCheck(seen, best).reading(clip.shape[1])]
     if readings[0].violations:  # before it is called wrong, other weights for what is half hidden
         others = (_guess(seen, best.label, time, partial) for partial in _PARTIAL[1:])
-        readings += [Judge(seen, guess).reading(clip.shape[1]) for guess in others]
+        readings += [ConsistencyCheck(seen, guess).reading(clip.shape[1]) for guess in others]
     return min(readings, key=lambda reading: len(reading.violations))
 
 
@@ -138,7 +138,7 @@ def _guess(seen: Seen, label: int, time: Array, partial: float = _PARTIAL[0]) ->
     return Guess(label, radius, places, camera, 50 * motion + float(np.mean(looks)))
 
 
-def _look_cost(seen: Seen, one: BenchClass, i: int, points: Array, weights: Array, radius: float) -> float:
+def _look_cost(seen: Seen, one: ObjectsClass, i: int, points: Array, weights: Array, radius: float) -> float:
     """How badly an object's middling outline and texture fit the class: 0 well, 1 and more badly."""
     look, frames = one.looks[i], np.flatnonzero(weights[:, i] == weights[:, i].max())
     if not weights[:, i].any():

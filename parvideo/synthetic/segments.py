@@ -1,4 +1,4 @@
-"""The pieces of a bench clip: what pixels alone say, before any class or law of motion is assumed.
+"""The pieces of a clip of the objects set: what pixels say before a class or law of motion is assumed.
 
 A piece is a connected patch of one of the palette's colours in one frame. Colours are told apart by their
 angle in the chroma plane, so that brightness, texture and shading do not matter.
@@ -14,7 +14,7 @@ from scipy import ndimage
 from parvideo.synthetic.objects import CHROMA, COLOURS, object_cover, stripes
 from parvideo.synthetic.outlines import Array
 
-SHAPES = ("Disc", "Square", "Triangle", "Cross", "Ring")  # those of the bench set's classes
+SHAPES = ("Disc", "Square", "Triangle", "Cross", "Ring")  # those of the objects set's classes
 FULL = {  # area in squared radii
     shape: float(object_cover(shape, 0.25, np.zeros((1, 2)), 256).sum()) / (256 * 0.25) ** 2
     for shape in SHAPES

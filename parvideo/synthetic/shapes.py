@@ -1,4 +1,4 @@
-"""The toy set: drawn clips of coloured shapes in motion, written as video files in UCF-101's own layout.
+"""The shapes set: drawn clips of coloured shapes in motion, written as video files in UCF-101's own layout.
 
 A class is a shape, a colour and a motion (``RedSquareRight``); the background pans, so that repeating the
 first frame predicts nothing well. The clips of a group share its scene: background, size and speed.
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from parvideo.files import AnyPath
 from parvideo.synthetic.folder import (
-    ToyVideo,
+    SyntheticVideo,
     check_ranges,
     count_test_groups,
     name_videos,
@@ -20,7 +20,7 @@ from parvideo.synthetic.folder import (
 )
 from parvideo.synthetic.outlines import SHAPES, Array, shape_distance
 
-__all__ = ["ToySettings", "ToyVideo", "draw_toy_clip", "toy_videos", "write_toy_data"]
+__all__ = ["ShapesSettings", "SyntheticVideo", "draw_shapes_clip", "shapes_videos", "write_shapes_data"]
 
 _MOTIONS = ("Right", "Left", "Up", "Down", "Orbit", "Spin", "Pulse", "Swing")
 _COLOURS = {
@@ -37,8 +37,8 @@ MAX_CLASSES = len(SHAPES) * len(_MOTIONS) * len(_COLOURS)
 
 
 @dataclass(frozen=True)
-class ToySettings:
-    """Everything that fixes a toy set, frame for frame.
+class ShapesSettings:
+    """Everything that fixes a shapes set, frame for frame.
 
     Attributes:
         num_classes: 1 to 512; the first eight differ in shape, motion and colour at once.
@@ -87,13 +87,13 @@ class ToySettings:
         return [f"{c}{s}{m}" for s, m, c in map(_class_parts, range(self.num_classes))]
 
 
-def toy_videos(settings: ToySettings) -> dict[str, ToyVideo]:
+def shapes_videos(settings: ShapesSettings) -> dict[str, SyntheticVideo]:
     """Every video by its path under the root, such as ``RedSquareRight/v_RedSquareRight_g01_c01.avi``."""
     return name_videos(settings.class_names, settings.groups, settings.clips_per_group)
 
 
-def write_toy_data(out: AnyPath, settings: ToySettings, show_progress: bool = False) -> None:
-    """Write a toy set as MPEG-4 AVI files and lists in UCF-101's layout; what is there already is kept.
+def write_shapes_data(out: AnyPath, settings: ShapesSettings, show_progress: bool = False) -> None:
+    """Write a shapes set as MPEG-4 AVI files and lists in UCF-101's layout; what is there already is kept.
 
     Every file appears whole or not at all, so an interrupted call is completed by the next one.
 
@@ -103,20 +103,20 @@ def write_toy_data(out: AnyPath, settings: ToySettings, show_progress: bool = Fa
         show_progress: show a progress bar.
 
     Raises:
-        ValueError: if ``out`` holds a toy set with other settings, or other files.
+        ValueError: if ``out`` holds a shapes set with other settings, or other files.
     """
     write_folder(
         out,
         asdict(settings),
-        toy_videos(settings),
-        lambda video: draw_toy_clip(settings, video),
+        shapes_videos(settings),
+        lambda video: draw_shapes_clip(settings, video),
         settings.fps,
         settings.test_groups,
         show_progress,
     )
 
 
-def draw_toy_clip(settings: ToySettings, video: ToyVideo) -> Tensor:
+def draw_shapes_clip(settings: ShapesSettings, video: SyntheticVideo) -> Tensor:
     """Draw one clip, the same bit for bit for the same settings: uint8 ``[frames, height, width, 3]``."""
     scene = np.random.default_rng([settings.seed, video.label, video.group])
     take = np.random.default_rng([settings.seed, video.label, video.group, video.clip])

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from parvideo.cli.data import data
-from parvideo.synthetic.shapes import ToySettings, write_toy_data
+from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
 
 
 def test_it_says_what_is_there_and_fails_when_something_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "toy"
-    write_toy_data(root, ToySettings(2, 3, 2, frames=26))
+    write_shapes_data(root, ShapesSettings(2, 3, 2, frames=26))
     data("ucf101", root=root, frames=9)
     out = capsys.readouterr().out
     assert "12 videos of 2 of 2 classes, 6 to 6 a class" in out

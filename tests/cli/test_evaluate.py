@@ -1,4 +1,4 @@
-"""`parvideo evaluate`, `fvd-stats` and `compare-reports` on the toy set, from files to the report."""
+"""`parvideo evaluate`, `fvd-stats` and `compare-reports` on the shapes set, from files to the report."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ from parvideo.metrics.extractors.small_i3d import SmallI3D, SmallI3DExtractor
 from parvideo.order import regions
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained.folder import save_generator, save_tokenizer
-from parvideo.synthetic.shapes import ToySettings, write_toy_data
+from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.presets import PRESETS
 from parvideo.transformer import VideoTransformer
@@ -37,10 +37,10 @@ SMALL: dict[str, Any] = {"frames": 9, "size": 32, "stride": 2, "real_count": 0, 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A toy set of two classes, a feature network, saved clips, a tokenizer and a generator."""
+    """A shapes set of two classes, a feature network, saved clips, a tokenizer and a generator."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("evaluate")
-    write_toy_data(folder / "toy", ToySettings(2, 3, 2, frames=40))
+    write_shapes_data(folder / "toy", ShapesSettings(2, 3, 2, frames=40))
     SmallI3DExtractor(SmallI3D(2, width=1), frames=9, size=32).save(folder / "net")
     (folder / "clips").mkdir()
     clips = np.random.default_rng(0).integers(0, 256, (6, 9, 32, 32, 3), dtype=np.uint8)

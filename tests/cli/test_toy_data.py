@@ -1,6 +1,8 @@
 """`parvideo toy-data`: writes a set, says so, and completes it when called again."""
 
+import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -23,12 +25,22 @@ def test_it_writes_the_set_and_goes_on_after_an_interruption(
         toy_data(out, num_classes=2, groups=2, clips_per_group=1, frames=6)
 
 
-def test_the_bench_may_have_a_plain_background_and_the_demo_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("preset", "name"), [("demo", "shapes"), ("bench", "objects")])
+def test_a_set_has_two_names(
+    tmp_path: Path, preset: Literal["demo", "bench"], name: Literal["shapes", "objects"]
+) -> None:
+    for asked in (preset, name):  # the second call finds the first one's set complete, or would refuse it
+        toy_data(tmp_path, preset=asked, num_classes=1, groups=2, clips_per_group=1, frames=5)
+    written = json.loads((tmp_path / "toy_data.json").read_text())
+    assert written.get("preset", "demo") == preset
+
+
+def test_the_objects_set_may_have_a_plain_background_and_the_shapes_set_not(tmp_path: Path) -> None:
     toy_data(
         tmp_path / "plain", preset="bench", num_classes=1, groups=2, clips_per_group=1, frames=5, contrast=0
     )
     frames = read_frames(next((tmp_path / "plain").glob("*/*.avi")), range(1))
     corner = frames[0, :8, :8].float()
     assert float(corner.std(dim=(0, 1)).max()) < 2  # MPEG-4's error alone
-    with pytest.raises(ValueError, match="only the preset bench"):
+    with pytest.raises(ValueError, match="only the objects set"):
         toy_data(tmp_path / "demo", contrast=0.5)

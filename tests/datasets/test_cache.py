@@ -8,12 +8,12 @@ import torch
 from parvideo.datasets.cache import FrameCache, build_cache, cached_path
 from parvideo.datasets.clips import ClipDataset, TooManyUnreadableError
 from parvideo.datasets.videos import VideoList, load_videos
-from parvideo.synthetic.shapes import ToySettings, write_toy_data
+from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
 
 
 @pytest.fixture
 def videos(tmp_path: Path) -> VideoList:
-    write_toy_data(tmp_path / "toy", ToySettings(2, 2, 1, frames=30))
+    write_shapes_data(tmp_path / "toy", ShapesSettings(2, 2, 1, frames=30))
     return load_videos(tmp_path / "toy", "all")
 
 

@@ -12,7 +12,7 @@ from parvideo.datasets.cache import FrameCache, build_cache
 from parvideo.datasets.identity import content_hash, content_hashes, identity
 from parvideo.datasets.videos import VideoList, load_videos
 from parvideo.files import sha256_file, write_json
-from parvideo.synthetic.shapes import ToySettings, write_toy_data
+from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_read_is_an_error_of_its_own(tmp_path: Path) -> No
 def test_the_frame_cache_sees_another_video_of_equal_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_toy_data(tmp_path / "toy", ToySettings(1, 2, 1, height=16, width=16, frames=4))
+    write_shapes_data(tmp_path / "toy", ShapesSettings(1, 2, 1, height=16, width=16, frames=4))
     videos = load_videos(tmp_path / "toy", "all")
     cache = tmp_path / "cache"
     assert build_cache(cache, videos, 16) == {}
@@ -147,7 +147,7 @@ def test_a_cache_that_knew_videos_by_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_video_that_vanished_is_left_out_of_the_cache_by_name(tmp_path: Path) -> None:
-    write_toy_data(tmp_path / "toy", ToySettings(1, 2, 1, height=16, width=16, frames=4))
+    write_shapes_data(tmp_path / "toy", ShapesSettings(1, 2, 1, height=16, width=16, frames=4))
     videos = load_videos(tmp_path / "toy", "all")
     videos.records[0].path.unlink()
     lacking = build_cache(tmp_path / "cache", videos, 16)

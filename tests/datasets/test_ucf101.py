@@ -10,14 +10,14 @@ import pytest
 from parvideo.datasets.clips import ClipDataset
 from parvideo.datasets.ucf101 import read_infos, unpack, verify, write_manifest
 from parvideo.datasets.videos import load_videos
-from parvideo.synthetic.shapes import ToySettings, write_toy_data
+from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
 
 OFFICIAL = Path(__file__).parents[2] / "data/ucf101/ucfTrainTestlist"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    write_toy_data(tmp_path / "toy", ToySettings(2, 3, 2, frames=26))
+    write_shapes_data(tmp_path / "toy", ShapesSettings(2, 3, 2, frames=26))
     return tmp_path / "toy"
 
 

@@ -59,10 +59,10 @@ def demo_page() -> page.PageData:
     other = [(step, 1.3 + 4.1 * np.exp(-step / 1000) + rng.normal(0, 0.12)) for step in steps]
     return page.PageData(
         title="parvideo demo",
-        summary="A small tokenizer and two small transformers, trained on toy clips on this machine's CPU.",
+        summary="A small tokenizer and two small transformers, trained on the shapes set by a CPU.",
         highlights=[("51", "steps per clip instead of 192"), ("3.4x", "faster than one token at a time")],
         conditions=[
-            ("Data", "toy clips, 8 classes, 320 clips of 9x32x32"),
+            ("Data", "shapes set, 8 classes, 320 clips of 9x32x32"),
             ("Seed", "0"),
             ("CPU", "2 cores"),
         ],

@@ -13,7 +13,7 @@ import pytest
 
 from parvideo.demo.steps import PRESETS, Demo, Stages
 from parvideo.files import config_folder
-from parvideo.synthetic import ToySettings, write_toy_data
+from parvideo.synthetic import ShapesSettings, write_shapes_data
 from parvideo.training.cli import fit
 
 
@@ -50,7 +50,7 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, finished: bool) -> N
 
 
 def test_one_scene_a_class_is_held_out_in_time(tmp_path: Path) -> None:
-    write_toy_data(tmp_path / "toy", ToySettings(num_classes=2, groups=2, clips_per_group=1, frames=40))
+    write_shapes_data(tmp_path / "toy", ShapesSettings(num_classes=2, groups=2, clips_per_group=1, frames=40))
     toy = Demo(tmp_path, tmp_path / "toy", None, PRESETS["smoke"], 0)
     assert toy.held_out_time is None
     for number, name in enumerate(("A", "B")):
@@ -64,7 +64,7 @@ def test_one_scene_a_class_is_held_out_in_time(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def demo_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
-    write_toy_data(folder, ToySettings(num_classes=2, groups=2, clips_per_group=2))
+    write_shapes_data(folder, ShapesSettings(num_classes=2, groups=2, clips_per_group=2))
     return folder
 
 

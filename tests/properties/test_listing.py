@@ -26,7 +26,7 @@ FORM: dict[str, Any] = {"frames": 5, "size": 16, "fps": 12.5}
 
 @pytest.fixture
 def data(toy_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the toy set with its lists somewhere else: eight videos to train on, four to test."""
+    """A copy of the shapes set with its lists somewhere else: eight videos to train on, four to test."""
     shutil.copytree(toy_folder, tmp_path / "data/videos")
     (tmp_path / "data/videos/ucfTrainTestlist").rename(tmp_path / "data/lists")
     return tmp_path / "data/videos"

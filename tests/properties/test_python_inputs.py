@@ -40,7 +40,7 @@ from parvideo.pretrained.folder import (
     save_tokenizer,
 )
 from parvideo.sampling import extend, generate
-from parvideo.synthetic import ToySettings, write_toy_data
+from parvideo.synthetic import ShapesSettings, write_shapes_data
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.presets import PRESETS
 from parvideo.transformer import VideoTransformer
@@ -87,7 +87,7 @@ def test_files_are_written_and_read_under_names_that_are_text(tmp_path: Path) ->
 
 
 def test_data_sets_lie_in_folders_whose_names_are_text(tmp_path: Path) -> None:
-    write_toy_data(f"{tmp_path}/toy", ToySettings(2, 2, 1, frames=12))
+    write_shapes_data(f"{tmp_path}/toy", ShapesSettings(2, 2, 1, frames=12))
     videos = load_videos(f"{tmp_path}/toy")
     assert not build_cache(f"{tmp_path}/cache", videos, 32)
     plain = ClipDataset(videos, 9, 32, stride=1, policy="center")

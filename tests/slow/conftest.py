@@ -1,4 +1,4 @@
-"""What the commands need to run on: toy videos and models so tiny that only their plumbing is tried."""
+"""What the commands need to run on: synthetic videos and models so tiny that only their plumbing is tried."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from parvideo.metrics.extractors.small_i3d import SmallI3D, SmallI3DExtractor
 from parvideo.order import regions
 from parvideo.pretrained.folder import save_generator, save_tokenizer
-from parvideo.synthetic import ToySettings, write_toy_data
+from parvideo.synthetic import ShapesSettings, write_shapes_data
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.transformer import VideoTransformer
 
@@ -19,10 +19,10 @@ def write_world() -> Callable[[Path, int, int], None]:
     """Writes toy/, tokenizer/, model/ and net/ into a folder, given groups and clips of a group per class."""
 
     def write(folder: Path, groups: int, clips_per_group: int) -> None:
-        settings = ToySettings(
+        settings = ShapesSettings(
             num_classes=2, groups=groups, clips_per_group=clips_per_group, height=16, width=20, frames=30
         )
-        write_toy_data(folder / "toy", settings)
+        write_shapes_data(folder / "toy", settings)
         torch.manual_seed(0)
         tokenizer = CausalVideoTokenizer(
             channels=4,

@@ -1,4 +1,4 @@
-"""The bench set: UCF-101's layout, fixed by its seed, and laws of motion that hold and can be fitted."""
+"""The objects set: UCF-101's layout, fixed by its seed, and laws of motion that hold and can be fitted."""
 
 from pathlib import Path
 
@@ -10,20 +10,20 @@ from parvideo.cli.toy_data import toy_data
 from parvideo.datasets.clips import ClipDataset
 from parvideo.datasets.probing import probe
 from parvideo.datasets.videos import load_videos
-from parvideo.synthetic.folder import ToyVideo
+from parvideo.synthetic.folder import SyntheticVideo
 from parvideo.synthetic.motion import LAWS, PILLAR_WIDTH
 from parvideo.synthetic.objects import (
     CLASSES,
-    BenchSettings,
-    bench_scene,
-    bench_videos,
-    draw_bench_clip,
-    read_bench_settings,
-    write_bench_data,
+    ObjectsSettings,
+    draw_objects_clip,
+    objects_scene,
+    objects_videos,
+    read_objects_settings,
+    write_objects_data,
 )
-from parvideo.synthetic.shapes import ToySettings, write_toy_data
+from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
 
-SETTINGS = BenchSettings(num_classes=3, groups=4, clips_per_group=2, frames=20)
+SETTINGS = ObjectsSettings(num_classes=3, groups=4, clips_per_group=2, frames=20)
 TIME = np.arange(17) / 16
 LAW_COUNTS = [(name, count) for name, law in LAWS.items() for count in law.counts]
 
@@ -31,7 +31,7 @@ LAW_COUNTS = [(name, count) for name, law in LAWS.items() for count in law.count
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bench") / "bench"
-    write_bench_data(path, SETTINGS)
+    write_objects_data(path, SETTINGS)
     return path
 
 
@@ -44,39 +44,41 @@ def test_it_is_ucf101s_layout(root: Path) -> None:
     info = probe(test.records[0].path)
     assert (info.codec, info.frames, info.fps, info.height, info.width) == ("mpeg4", 20, 16.0, 64, 64)
     assert ClipDataset(train, frames=17, size=64, fps=16)[0]["clip"].shape == (17, 64, 64, 3)
-    assert read_bench_settings(root) == SETTINGS
+    assert read_objects_settings(root) == SETTINGS
 
 
 def test_an_interrupted_folder_is_completed_and_a_foreign_one_refused(root: Path, tmp_path: Path) -> None:
-    name = list(bench_videos(SETTINGS))[4]
+    name = list(objects_videos(SETTINGS))[4]
     there = (root / name).read_bytes()
     (root / name).unlink()
-    write_bench_data(root, SETTINGS)
+    write_objects_data(root, SETTINGS)
     assert (root / name).read_bytes() == there
     with pytest.raises(ValueError, match="seed 0 and not 1"):
-        write_bench_data(root, BenchSettings(num_classes=3, groups=4, clips_per_group=2, frames=20, seed=1))
-    demo = ToySettings(num_classes=1, groups=2, clips_per_group=1, frames=2)
+        write_objects_data(
+            root, ObjectsSettings(num_classes=3, groups=4, clips_per_group=2, frames=20, seed=1)
+        )
+    demo = ShapesSettings(num_classes=1, groups=2, clips_per_group=1, frames=2)
     with pytest.raises(ValueError, match="preset bench and not None"):
-        write_toy_data(root, demo)
-    write_toy_data(tmp_path, demo)
-    with pytest.raises(ValueError, match="not of a bench set"):
-        read_bench_settings(tmp_path)
+        write_shapes_data(root, demo)
+    write_shapes_data(tmp_path, demo)
+    with pytest.raises(ValueError, match="not of an objects set"):
+        read_objects_settings(tmp_path)
 
 
 def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toy_data(tmp_path / "b", "bench", num_classes=2, groups=2, clips_per_group=1, frames=3, height=32)
     assert capsys.readouterr().out == f"4 videos of 2 classes in {tmp_path / 'b'}\n"
-    assert read_bench_settings(tmp_path / "b") == BenchSettings(2, 2, 1, size=32, frames=3)
+    assert read_objects_settings(tmp_path / "b") == ObjectsSettings(2, 2, 1, size=32, frames=3)
     with pytest.raises(ValueError, match="square"):
         toy_data(tmp_path / "c", "bench", height=32, width=64)
 
 
 def test_the_seed_fixes_a_clip_and_a_group_shares_its_scene() -> None:
-    video = ToyVideo(4, 2, 3)
-    clip = draw_bench_clip(SETTINGS, video)
-    assert torch.equal(clip, draw_bench_clip(SETTINGS, video))
-    mate, stranger = (bench_scene(SETTINGS, ToyVideo(4, *one)) for one in ((2, 4), (3, 3)))
-    scene = bench_scene(SETTINGS, video)
+    video = SyntheticVideo(4, 2, 3)
+    clip = draw_objects_clip(SETTINGS, video)
+    assert torch.equal(clip, draw_objects_clip(SETTINGS, video))
+    mate, stranger = (objects_scene(SETTINGS, SyntheticVideo(4, *one)) for one in ((2, 4), (3, 3)))
+    scene = objects_scene(SETTINGS, video)
     assert scene.radius == mate.radius != stranger.radius
     assert np.array_equal(scene.backdrop, mate.backdrop)
     assert not np.array_equal(scene.backdrop, stranger.backdrop)
@@ -127,14 +129,14 @@ def test_bodies_collide_hide_and_stand_still_in_the_world() -> None:
 
 
 def test_the_background_moves_with_the_camera_alone() -> None:
-    still = draw_bench_clip(SETTINGS, ToyVideo(0, 1, 1)).double()
+    still = draw_objects_clip(SETTINGS, SyntheticVideo(0, 1, 1)).double()
     corners = still[:, [0, 0, -1, -1], [0, -1, 0, -1]]
     assert corners.std(0).max() < 1e-9
-    sway = draw_bench_clip(SETTINGS, ToyVideo(7, 1, 1)).double()
+    sway = draw_objects_clip(SETTINGS, SyntheticVideo(7, 1, 1)).double()
     assert sway[:, [0, 0, -1, -1], [0, -1, 0, -1]].std(0).max() > 1
 
 
 @pytest.mark.parametrize("bad", [{"num_classes": 25}, {"groups": 1}, {"size": 30}, {"size": 65}])
 def test_bad_settings_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(bad))} is {next(iter(bad.values()))}"):
-        BenchSettings(**bad)
+        ObjectsSettings(**bad)

@@ -1,4 +1,4 @@
-"""The reader of bench clips: right about clean clips, and it names what is wrong with damaged ones."""
+"""The objects set's reader: right about clean clips, and it names what is wrong with damaged ones."""
 
 import importlib
 from pathlib import Path
@@ -10,18 +10,18 @@ import torch
 from parvideo.files import read_json
 from parvideo.pixels import to_float
 from parvideo.synthetic.corruptions import DAMAGES, damage_clip
-from parvideo.synthetic.folder import ToyVideo
+from parvideo.synthetic.folder import SyntheticVideo
 from parvideo.synthetic.objects import (
     CLASSES,
-    BenchSettings,
-    bench_scene,
-    draw_bench_clip,
-    write_bench_data,
+    ObjectsSettings,
+    draw_objects_clip,
+    objects_scene,
+    write_objects_data,
 )
-from parvideo.synthetic.reader import read_clip, read_clips, violation_rate
+from parvideo.synthetic.reader import analyse_clip, analyse_clips, violation_rate
 
-SETTINGS = BenchSettings(groups=2, clips_per_group=1)
-SHORT = BenchSettings(frames=17)
+SETTINGS = ObjectsSettings(groups=2, clips_per_group=1)
+SHORT = ObjectsSettings(frames=17)
 LABELS = {one.name: label for label, one in enumerate(CLASSES)}
 # The least share of damaged clips in which a violation is seen, and in which it is named rightly.
 LEAST = {
@@ -46,7 +46,7 @@ def tool() -> ModuleType:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bench") / "bench"
-    write_bench_data(path, SETTINGS)
+    write_objects_data(path, SETTINGS)
     return path
 
 
@@ -89,10 +89,10 @@ def test_the_tool_shows_the_figures_on_many_clips(
 )
 @pytest.mark.parametrize("size", [32, 64, 96])
 def test_tracks_are_where_the_objects_are(name: str, size: int) -> None:
-    settings, video = BenchSettings(frames=17, size=size), ToyVideo(LABELS[name], 3, 1)
-    reading = read_clip(draw_bench_clip(settings, video))
+    settings, video = ObjectsSettings(frames=17, size=size), SyntheticVideo(LABELS[name], 3, 1)
+    reading = analyse_clip(draw_objects_clip(settings, video))
     assert reading.class_name == name
-    for track, actor in zip(reading.tracks, bench_scene(settings, video).actors, strict=True):
+    for track, actor in zip(reading.tracks, objects_scene(settings, video).actors, strict=True):
         assert track.name == str(actor.look)
         truth = torch.from_numpy((actor.track + 0.5) * size - 0.5)
         assert (torch.from_numpy(track.expected) - truth).abs().max() < size / 64
@@ -102,64 +102,64 @@ def test_tracks_are_where_the_objects_are(name: str, size: int) -> None:
 
 
 def test_float_clips_read_as_uint8_ones() -> None:
-    clips = torch.stack([draw_bench_clip(SHORT, ToyVideo(label, 1, 1)) for label in (0, 12)])
-    for a, b in zip(read_clips(clips), read_clips(to_float(clips)), strict=True):
+    clips = torch.stack([draw_objects_clip(SHORT, SyntheticVideo(label, 1, 1)) for label in (0, 12)])
+    for a, b in zip(analyse_clips(clips), analyse_clips(to_float(clips)), strict=True):
         assert (a.label, a.violations, a.motion_error) == (b.label, b.violations, b.motion_error)
 
 
 def test_a_violation_tells_when_and_which_object() -> None:
-    video = ToyVideo(LABELS["OrbitBlueDiscRedDisc"], 5, 1)
-    (violation,) = read_clip(damage_clip(SHORT, video, "remove", seed=1)).violations
-    scene = bench_scene(SHORT, video)
+    video = SyntheticVideo(LABELS["OrbitBlueDiscRedDisc"], 5, 1)
+    (violation,) = analyse_clip(damage_clip(SHORT, video, "remove", seed=1)).violations
+    scene = objects_scene(SHORT, video)
     assert violation.kind == "vanish"
     assert violation.frame == 8
     assert violation.object is not None
     assert str(scene.actors[violation.object].look) in violation.detail
     clip = damage_clip(SHORT, video, "remove", seed=1)[10]
-    track = read_clip(draw_bench_clip(SHORT, video)).tracks[violation.object]
+    track = analyse_clip(draw_objects_clip(SHORT, video)).tracks[violation.object]
     x, y = track.expected[10].round().astype(int)
     assert clip[y, x].double().std() < 15  # grey: the background is all that is there
 
 
 def test_one_bad_frame_is_let_pass_and_two_are_not() -> None:
-    clip = draw_bench_clip(SHORT, ToyVideo(0, 1, 1))
+    clip = draw_objects_clip(SHORT, SyntheticVideo(0, 1, 1))
     for last, kinds in ((8, set()), (9, {"vanish"})):
         holed = clip.clone()
         holed[8 : last + 1] = 80
-        found = {violation.kind for violation in read_clip(holed).violations}
+        found = {violation.kind for violation in analyse_clip(holed).violations}
         assert found - {"backdrop"} == kinds
 
 
 def test_a_clip_without_objects_is_nothing() -> None:
-    reading = read_clip(torch.full((17, 64, 64, 3), 90, dtype=torch.uint8))
+    reading = analyse_clip(torch.full((17, 64, 64, 3), 90, dtype=torch.uint8))
     assert reading.label is None
     assert reading.class_name == "nothing"
     assert [violation.kind for violation in reading.violations] == ["vanish"]
 
 
 def test_noise_is_read_without_an_error() -> None:
-    readings = read_clips(torch.randint(0, 256, (3, 17, 64, 64, 3), dtype=torch.uint8))
+    readings = analyse_clips(torch.randint(0, 256, (3, 17, 64, 64, 3), dtype=torch.uint8))
     assert violation_rate(readings) == 1
 
 
 def test_classes_can_be_limited() -> None:
-    clip = draw_bench_clip(SHORT, ToyVideo(8, 1, 1))
-    assert read_clip(clip).class_name == "BounceRedCross"
-    assert read_clip(clip, num_classes=8).class_name == "BounceRedDisc"
+    clip = draw_objects_clip(SHORT, SyntheticVideo(8, 1, 1))
+    assert analyse_clip(clip).class_name == "BounceRedCross"
+    assert analyse_clip(clip, num_classes=8).class_name == "BounceRedDisc"
 
 
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="size, size"):
-        read_clip(torch.zeros(17, 64, 48, 3, dtype=torch.uint8))
+        analyse_clip(torch.zeros(17, 64, 48, 3, dtype=torch.uint8))
     with pytest.raises(ValueError, match="T >= 5"):
-        read_clip(torch.zeros(4, 64, 64, 3, dtype=torch.uint8))
+        analyse_clip(torch.zeros(4, 64, 64, 3, dtype=torch.uint8))
     with pytest.raises(ValueError, match="num_classes is 25"):
-        read_clip(torch.zeros(17, 64, 64, 3, dtype=torch.uint8), num_classes=25)
+        analyse_clip(torch.zeros(17, 64, 64, 3, dtype=torch.uint8), num_classes=25)
     with pytest.raises(ValueError, match="clips must be"):
-        read_clips(torch.zeros(17, 64, 64, 3, dtype=torch.uint8))
+        analyse_clips(torch.zeros(17, 64, 64, 3, dtype=torch.uint8))
     with pytest.raises(ValueError, match="readings is empty"):
         violation_rate([])
     with pytest.raises(ValueError, match="has no pillar"):
-        damage_clip(SHORT, ToyVideo(0, 1, 1), "unhide")
+        damage_clip(SHORT, SyntheticVideo(0, 1, 1), "unhide")
     with pytest.raises(ValueError, match="damage is 'burn'"):
-        damage_clip(SHORT, ToyVideo(0, 1, 1), "burn")
+        damage_clip(SHORT, SyntheticVideo(0, 1, 1), "burn")

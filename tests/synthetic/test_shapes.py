@@ -1,4 +1,4 @@
-"""The toy set: UCF-101's layout, the same for the same seed, completed after an interruption."""
+"""The shapes set: UCF-101's layout, the same for the same seed, completed after an interruption."""
 
 from pathlib import Path
 
@@ -9,15 +9,21 @@ from parvideo.datasets.clips import ClipDataset
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
 from parvideo.datasets.videos import load_videos
-from parvideo.synthetic.shapes import ToySettings, ToyVideo, draw_toy_clip, toy_videos, write_toy_data
+from parvideo.synthetic.shapes import (
+    ShapesSettings,
+    SyntheticVideo,
+    draw_shapes_clip,
+    shapes_videos,
+    write_shapes_data,
+)
 
-SETTINGS = ToySettings(num_classes=3, groups=4, clips_per_group=2, frames=30)
+SETTINGS = ShapesSettings(num_classes=3, groups=4, clips_per_group=2, frames=30)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("toy") / "toy"
-    write_toy_data(path, SETTINGS)
+    write_shapes_data(path, SETTINGS)
     return path
 
 
@@ -33,28 +39,28 @@ def test_it_is_ucf101s_layout(root: Path) -> None:
 
 
 def test_files_hold_the_drawn_clips(root: Path) -> None:
-    name, video = list(toy_videos(SETTINGS).items())[13]
+    name, video = list(shapes_videos(SETTINGS).items())[13]
     assert name == "GreenDiscLeft/v_GreenDiscLeft_g03_c02.avi"
-    drawn = draw_toy_clip(SETTINGS, video)
+    drawn = draw_shapes_clip(SETTINGS, video)
     assert (read_frames(root / name, range(30)).float() - drawn.float()).abs().mean() < 6
 
 
 def test_drawing_is_fixed_by_the_seed() -> None:
-    video = ToyVideo(1, 2, 3)
-    assert torch.equal(draw_toy_clip(SETTINGS, video), draw_toy_clip(SETTINGS, video))
+    video = SyntheticVideo(1, 2, 3)
+    assert torch.equal(draw_shapes_clip(SETTINGS, video), draw_shapes_clip(SETTINGS, video))
     others = [
-        (ToySettings(seed=1, frames=30), video),
-        (SETTINGS, ToyVideo(1, 2, 4)),
-        (SETTINGS, ToyVideo(1, 3, 3)),
+        (ShapesSettings(seed=1, frames=30), video),
+        (SETTINGS, SyntheticVideo(1, 2, 4)),
+        (SETTINGS, SyntheticVideo(1, 3, 3)),
     ]
     for settings, other in others:
-        assert not torch.equal(draw_toy_clip(SETTINGS, video), draw_toy_clip(settings, other))
+        assert not torch.equal(draw_shapes_clip(SETTINGS, video), draw_shapes_clip(settings, other))
 
 
 def test_copying_the_first_frame_predicts_badly() -> None:
     """Object and background both move: below 20 dB over the 9 frames that the demo looks at."""
     for label in range(8):
-        clip = draw_toy_clip(ToySettings(), ToyVideo(label, 1, 1))[:27:3].double()
+        clip = draw_shapes_clip(ShapesSettings(), SyntheticVideo(label, 1, 1))[:27:3].double()
         error = ((clip[1:] - clip[:1]) ** 2).mean()
         assert 10 * torch.log10(255**2 / error) < 20
         corner = clip[:, :6, :6]  # never reached by the object in most frames: the background
@@ -62,11 +68,11 @@ def test_copying_the_first_frame_predicts_badly() -> None:
 
 
 def test_the_shapes_move_as_they_are_called() -> None:
-    settings = ToySettings(height=64, width=64)
+    settings = ShapesSettings(height=64, width=64)
     colours = torch.tensor([[235, 40, 35], [40, 215, 60], [50, 90, 255], [250, 225, 40]]).double()
     steps = {0: (1, 0), 1: (-1, 0), 2: (0, -1), 3: (0, 1)}
     for label, (right, down) in steps.items():
-        clip = draw_toy_clip(settings, ToyVideo(label, 2, 1)).double()
+        clip = draw_shapes_clip(settings, SyntheticVideo(label, 2, 1)).double()
         mask = ((clip - colours[label]).abs().sum(-1) < 40).double()
         for axis, sign in ((2, right), (1, down)):
             phase = torch.angle(
@@ -80,17 +86,17 @@ def test_the_shapes_move_as_they_are_called() -> None:
 
 
 def test_all_512_classes_differ() -> None:
-    assert len(set(ToySettings(num_classes=512).class_names)) == 512
+    assert len(set(ShapesSettings(num_classes=512).class_names)) == 512
 
 
 def test_an_interrupted_folder_is_completed(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "toy"
-    write_toy_data(out, SETTINGS)
-    videos = list(toy_videos(SETTINGS))
+    write_shapes_data(out, SETTINGS)
+    videos = list(shapes_videos(SETTINGS))
     kept = (out / videos[0]).stat().st_mtime_ns
     (out / videos[5]).unlink()
     (out / videos[9]).parent.joinpath(".v_half-x.avi").write_bytes(b"left by a killed run")
-    write_toy_data(out, SETTINGS)
+    write_shapes_data(out, SETTINGS)
     assert (out / videos[0]).stat().st_mtime_ns == kept
     assert all((out / name).read_bytes() == (root / name).read_bytes() for name in videos)
     assert len(load_videos(out, "all")) == len(videos)
@@ -98,11 +104,11 @@ def test_an_interrupted_folder_is_completed(root: Path, tmp_path: Path) -> None:
 
 def test_another_setting_or_a_foreign_folder_is_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="seed 0 and not 7"):
-        write_toy_data(root, ToySettings(num_classes=3, groups=4, clips_per_group=2, frames=30, seed=7))
+        write_shapes_data(root, ShapesSettings(num_classes=3, groups=4, clips_per_group=2, frames=30, seed=7))
     (tmp_path / "mine.txt").touch()
     with pytest.raises(ValueError, match="holds other files"):
-        write_toy_data(tmp_path, SETTINGS)
+        write_shapes_data(tmp_path, SETTINGS)
     with pytest.raises(ValueError, match="groups is 1"):
-        ToySettings(groups=1)
+        ShapesSettings(groups=1)
     with pytest.raises(ValueError, match="even"):
-        ToySettings(height=33)
+        ShapesSettings(height=33)

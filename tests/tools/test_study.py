@@ -15,7 +15,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from scipy import stats
 
-from parvideo.synthetic.objects import BenchSettings
+from parvideo.synthetic.objects import ObjectsSettings
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -82,7 +82,7 @@ def test_the_picture_puts_the_faster_left_and_the_better_lower(study: ModuleType
 )
 def test_a_plan_that_cannot_be_is_named(study: ModuleType, change: dict[str, object], named: str) -> None:
     plans = importlib.import_module("tools.order_study.plan")
-    plan = plans.StudyPlan(BenchSettings(), 17, 32, Path("t"), Path("g"), [plans.Arm("1x")])
+    plan = plans.StudyPlan(ObjectsSettings(), 17, 32, Path("t"), Path("g"), [plans.Arm("1x")])
     with pytest.raises(ValueError, match=named):
         replace(plan, **change)
 

@@ -380,11 +380,11 @@ def tokenizer_arguments(root: Path, out: Path, steps: int, *more: str) -> list[s
 def test_a_tokenizers_run(
     tmp_path: Path, tokens_folder: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from parvideo.synthetic import ToySettings, write_toy_data
+    from parvideo.synthetic import ShapesSettings, write_shapes_data
 
     toy, run = tmp_path / "toy", tmp_path / "run"
-    write_toy_data(
-        toy, ToySettings(num_classes=2, groups=3, clips_per_group=1, height=16, width=20, frames=20)
+    write_shapes_data(
+        toy, ShapesSettings(num_classes=2, groups=3, clips_per_group=1, height=16, width=20, frames=20)
     )
     judge = [
         *("--model.adversary.discriminator=parvideo.tokenizer.discriminator.ClipDiscriminator",),

@@ -1,4 +1,4 @@
-"""Validate the reader of bench clips: on a set's own files, and on clips damaged on purpose.
+"""Validate the reader of clips of the objects set: on a set's own files, and on clips damaged on purpose.
 
     parvideo toy-data --preset bench --out bench
     python tools/measure/synthetic_reader.py bench
@@ -27,9 +27,9 @@ from parvideo.datasets.videos import load_videos
 from parvideo.datasets.writing import write_avi
 from parvideo.files import write_json
 from parvideo.synthetic.corruptions import DAMAGES, damage_clip
-from parvideo.synthetic.folder import ToyVideo
-from parvideo.synthetic.objects import CLASSES, BenchSettings, read_bench_settings
-from parvideo.synthetic.reader import Reading, read_clip, violation_rate
+from parvideo.synthetic.folder import SyntheticVideo
+from parvideo.synthetic.objects import CLASSES, ObjectsSettings, read_objects_settings
+from parvideo.synthetic.reader import Reading, analyse_clip, violation_rate
 
 FRAMES = 17
 
@@ -58,7 +58,7 @@ class Row:
 
 
 def main(root: Path, clips: int = 480, seed: int = 0, json: Path | None = None) -> None:
-    """Read a bench set's clips, undamaged, disturbed and damaged, and print what was found.
+    """Read an objects set's clips, undamaged, disturbed and damaged, and print what was found.
 
     Args:
         root: folder written by `parvideo toy-data --preset bench`.
@@ -66,14 +66,14 @@ def main(root: Path, clips: int = 480, seed: int = 0, json: Path | None = None) 
         seed: of the places where clips are cut and of the damages.
         json: file to write the figures to as well.
     """
-    settings = read_bench_settings(root)
+    settings = read_objects_settings(root)
     rows = validate(root, settings, clips, seed)
     print(table(rows))
     if json is not None:
         write_json(json, {"settings": asdict(settings), "seed": seed, "rows": [asdict(row) for row in rows]})
 
 
-def validate(root: Path, settings: BenchSettings, clips: int, seed: int) -> list[Row]:
+def validate(root: Path, settings: ObjectsSettings, clips: int, seed: int) -> list[Row]:
     """Read ``clips`` clips of each kind; see `main`."""
     own = settings.size
     files = [
@@ -96,7 +96,7 @@ def validate(root: Path, settings: BenchSettings, clips: int, seed: int) -> list
 
 def file_clips(
     root: Path,
-    settings: BenchSettings,
+    settings: ObjectsSettings,
     size: int,
     change: Callable[[Tensor, np.random.Generator], Tensor],
     clips: int,
@@ -114,7 +114,7 @@ def file_clips(
 
 
 def damaged_clips(
-    settings: BenchSettings, damage: str, clips: int, seed: int
+    settings: ObjectsSettings, damage: str, clips: int, seed: int
 ) -> Iterator[tuple[Tensor, int]]:
     """Clips of scenes that are not in the set, with one kind of damage, and their labels."""
     labels = list(range(settings.num_classes))
@@ -122,7 +122,7 @@ def damaged_clips(
         labels = [label for label in labels if CLASSES[label].motion == "Hide"]
     short = replace(settings, frames=FRAMES)
     for number in range(clips):
-        video = ToyVideo(labels[number % len(labels)], 100 + number // len(labels), 1)
+        video = SyntheticVideo(labels[number % len(labels)], 100 + number // len(labels), 1)
         yield through_file(damage_clip(short, video, damage, seed), settings.fps), video.label
 
 
@@ -135,13 +135,13 @@ def through_file(clip: Tensor, fps: float) -> Tensor:
 
 
 def measure(
-    name: str, settings: BenchSettings, items: Iterable[tuple[Tensor, int]], right: tuple[str, ...] = ()
+    name: str, settings: ObjectsSettings, items: Iterable[tuple[Tensor, int]], right: tuple[str, ...] = ()
 ) -> Row:
     """Read clips and count; ``right`` are the kinds of violation that name the damage."""
     readings: list[Reading] = []
     labels: list[int] = []
     for clip, label in items:
-        readings.append(read_clip(clip, settings.fps, settings.num_classes))
+        readings.append(analyse_clip(clip, settings.fps, settings.num_classes))
         labels.append(label)
     shown = [{violation.kind for violation in reading.violations} for reading in readings]
     kinds = Counter(kind for one in shown for kind in one)

@@ -2,7 +2,7 @@
 
     python -m tools.order_study run --config configs/order_study/reduced.yaml --out runs/study
 
-makes the bench set, trains a tokenizer on it and the plan's transformers on its tokens with equal budgets,
+makes the objects set, trains a tokenizer on it and the plan's transformers on its tokens with equal budgets,
 generates clips with each, measures them, and writes ``report.md``, ``results.json`` and
 ``quality-against-time.svg``. It can be stopped at any moment; the same command goes on. Jobs are independent:
 ``study.py job --out runs/study --arm 4x --seed 1`` does one of them, on another machine that shares the
@@ -33,7 +33,7 @@ from parvideo.pipeline import VideoPipeline
 from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import load_tokenizer
 from parvideo.sampling import SamplingConfig
-from parvideo.synthetic.objects import write_bench_data
+from parvideo.synthetic.objects import write_objects_data
 from parvideo.training.cli import fit
 from tools.order_study.job import (
     PLAN,
@@ -73,7 +73,7 @@ def run(plan: StudyPlan, out: Path) -> None:
     write_json(out / PLAN, settings)
     torch.set_num_threads(plan.threads * plan.workers)
     for name, title, work in (
-        ("data", "bench set", make_data),
+        ("data", "objects set", make_data),
         ("tokenizer", "tokenizer", train_tokenizer),
         ("tokens", "tokens", make_tokens),
         ("judge", "feature network and references", train_judge),
@@ -108,8 +108,8 @@ def report(out: Path) -> None:
 
 
 def make_data(plan: StudyPlan, out: Path) -> None:
-    """Write the bench set and decode it once."""
-    write_bench_data(out / "data", plan.data, show_progress=True)
+    """Write the objects set and decode it once."""
+    write_objects_data(out / "data", plan.data, show_progress=True)
     build_cache(out / "frames", load_videos(out / "data", "all"), plan.size, workers=2, show_progress=True)
 
 
@@ -120,7 +120,7 @@ def train_tokenizer(plan: StudyPlan, out: Path) -> None:
 
 
 def make_tokens(plan: StudyPlan, out: Path) -> None:
-    """Tokenize the bench set."""
+    """Tokenize the objects set."""
     tokenize(out / "tokenizer", out / "data", out / "tokens", views=plan.views, batch_size=16)
 
 

@@ -18,7 +18,7 @@ from parvideo.metrics.frechet import frechet_distance
 from parvideo.order import GenerationOrder
 from parvideo.pipeline import VideoPipeline
 from parvideo.sampling import SamplingConfig
-from parvideo.synthetic.reader import Reading, read_clips, violation_rate
+from parvideo.synthetic.reader import Reading, analyse_clips, violation_rate
 from parvideo.training.cli import fit
 from parvideo.training.loggers import read_metrics
 from tools.order_study.plan import Arm, Measured, StudyPlan, order_arguments
@@ -137,7 +137,7 @@ def judge(plan: StudyPlan, out: Path, clips: Tensor, labels: Tensor) -> dict[str
     reference: NDArray[np.float64] = np.load(out / REFERENCE, allow_pickle=False)["features"]
     found = features(SmallI3DExtractor.load(out / "judge"), clips)
     settings = plan.data
-    readings = read_clips(clips[: plan.read_clips], settings.fps, settings.num_classes)
+    readings = analyse_clips(clips[: plan.read_clips], settings.fps, settings.num_classes)
     right = [reading.label == label for reading, label in zip(readings, labels.tolist(), strict=False)]
     errors = [min(reading.motion_error, 64.0) for reading in readings]
     return {

@@ -8,7 +8,7 @@ from typing import Any
 
 from parvideo.benchmark.timing import Clock
 from parvideo.order import OrderSpec
-from parvideo.synthetic.objects import BenchSettings
+from parvideo.synthetic.objects import ObjectsSettings
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class StudyPlan:
     """Everything that fixes a study; a folder is begun with one, and takes another with more arms or seeds.
 
     Attributes:
-        data: the bench set.
+        data: the objects set.
         frames: frames of a clip.
         size: pixels, the side of a clip's frames.
         tokenizer: config of `parvideo fit`, beside the study's own file.
@@ -70,7 +70,7 @@ class StudyPlan:
         clock: seconds that passed, or that the one thread computed (for shared machines).
     """
 
-    data: BenchSettings
+    data: ObjectsSettings
     frames: int
     size: int
     tokenizer: Path

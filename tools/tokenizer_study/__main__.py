@@ -1,7 +1,7 @@
 """Measure the tokenizer: presets, quantizers at equal time, the adversarial phase, real videos.
 
-Figures depend on the machine's speed where a budget is in seconds (of processor time). Make the toy clips
-with `parvideo toy-data`.
+Figures depend on the machine's speed where a budget is in seconds (of processor time). Make the shapes
+set with `parvideo toy-data`.
 """
 
 from pathlib import Path
@@ -61,7 +61,7 @@ def tiny(
     """Train a preset for a time and print its figures, over all held-out clips and by class.
 
     Args:
-        data: folder of toy clips.
+        data: folder of clips of the shapes set.
         seconds: of training, in processor time.
         preset: of the tokenizer.
         frames: of a clip.
@@ -106,7 +106,7 @@ def quantizers(
     """Train the tiny preset with FSQ, LFQ and VQ-EMA for one time each, and print the table.
 
     Args:
-        data: folder of toy clips.
+        data: folder of clips of the shapes set.
         seconds: of training, each, in processor time.
         frames: of a clip.
         size: of a frame.
@@ -141,7 +141,7 @@ def adversary(
     """Go on from a trained tokenizer with the discriminator on, and print the curve.
 
     Args:
-        data: folder of toy clips.
+        data: folder of clips of the shapes set.
         start: what `tiny --save` wrote.
         steps: to train.
         frames: of a clip.
@@ -188,7 +188,7 @@ def bf16(data: Path, start: Path, frames: int = 9, size: int = 32, fps: float = 
     """Print held-out PSNR of a trained tokenizer decoding in float32 and in bf16.
 
     Args:
-        data: folder of toy clips.
+        data: folder of clips of the shapes set.
         start: what `tiny --save` wrote.
         frames: of a clip.
         size: of a frame.

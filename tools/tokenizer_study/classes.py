@@ -1,4 +1,4 @@
-"""Ask what makes a toy class hard to a trained tokenizer: its colour, its motion, or its shape.
+"""Ask what makes a class of the shapes set hard to a trained tokenizer: its colour, its motion, or its shape.
 
 Clips are drawn of every colour, every motion and every shape, the rest as in one class. Most of these classes
 the tokenizer was not trained on, so compare rows with each other, not with the held-out figures.
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from parvideo.datasets.transforms import resize_and_crop
 from parvideo.pixels import to_float
-from parvideo.synthetic.folder import ToyVideo
-from parvideo.synthetic.shapes import MAX_CLASSES, ToySettings, draw_toy_clip
+from parvideo.synthetic.folder import SyntheticVideo
+from parvideo.synthetic.shapes import MAX_CLASSES, ShapesSettings, draw_shapes_clip
 from parvideo.tokenizer import CausalVideoTokenizer
 from tools.tokenizer_study.training import measure
 
@@ -48,7 +48,7 @@ def study(
     saved = torch.load(start, weights_only=True)
     tokenizer = CausalVideoTokenizer(**saved["config"])
     tokenizer.load_state_dict(saved["state"])
-    settings = ToySettings(num_classes=MAX_CLASSES, groups=99)
+    settings = ShapesSettings(num_classes=MAX_CLASSES, groups=99)
     labels = {name: label for label, name in enumerate(settings.class_names)}
     print("| varied | class | PSNR | copying frame 0 | gain |\n|---|---|---|---|---|")
     variants = {
@@ -65,10 +65,10 @@ def study(
 
 
 def _draw(
-    settings: ToySettings, label: int, count: int, frames: int, size: int, stride: int
+    settings: ShapesSettings, label: int, count: int, frames: int, size: int, stride: int
 ) -> Iterator[Tensor]:
     for group in range(1, count + 1):
-        video = draw_toy_clip(settings, ToyVideo(label, group, 1))
+        video = draw_shapes_clip(settings, SyntheticVideo(label, group, 1))
         yield to_float(resize_and_crop(video[: frames * stride : stride], size)[None])
 
 

@@ -53,7 +53,7 @@ class MemoryClips(Dataset[dict[str, Any]]):
 
 
 def toy_clips(root: Path, frames: int, size: int, fps: float) -> tuple[MemoryClips, MemoryClips]:
-    """Random clips of a toy set's training videos, and the centre clip of each held-out one."""
+    """Random clips of a shapes set's training videos, and the centre clip of each held-out one."""
     data = ClipDataModule(root, frames=frames, size=size, fps=fps)
     return MemoryClips(data.clips("train"), PASSES, "train"), MemoryClips(data.clips("test"), 1, "test")
 
