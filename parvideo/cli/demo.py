@@ -25,7 +25,7 @@ def demo(
 
     Args:
         out: folder for everything.
-        data: folder of your own videos (UCF-101's layout or class folders); a drawn toy set if not given.
+        data: folder of your own videos (UCF-101's layout or class folders); a drawn shapes set if not given.
         i3d: weights of the Kinetics-400 I3D for FVD. If not given, your own videos are scored by those that
             `parvideo weights i3d` keeps; without them, and on the shapes set, by a network the demo trains.
         preset: small takes about seven minutes on two cores; smoke only shows that everything runs.
