@@ -25,7 +25,7 @@ from parvideo.benchmark.timing import (
     roofline_seconds,
     time_interleaved,
 )
-from parvideo.engine.cpu import DecodeEngine
+from parvideo.engine.cpu import CpuEngine
 from parvideo.engine.memory import decode_bytes
 from parvideo.order import GenerationOrder, regions
 from parvideo.sampling import SamplingConfig
@@ -166,7 +166,7 @@ def _groups(orders: list[GenerationOrder]) -> list[int]:
 def _contenders(
     settings: Settings, transformer: VideoTransformer, orders: list[GenerationOrder], config: SamplingConfig
 ) -> list[Contender]:
-    engine = DecodeEngine(transformer)
+    engine = CpuEngine(transformer)
     contenders: list[Contender] = []
     for order in orders:
         contenders.append(EngineLoop(engine, order, settings.batch, config))

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
-from parvideo.engine.cpu import DecodeEngine
+from parvideo.engine.cpu import CpuEngine
 from parvideo.engine.draw import block_size, draw_tokens
 from parvideo.engine.packed import DecodeLinear, packing_obstacle
 from parvideo.order import GenerationOrder
@@ -75,9 +75,7 @@ class EngineLoop:
     name = "engine"
 
     @torch.inference_mode()
-    def __init__(
-        self, engine: DecodeEngine, order: GenerationOrder, batch: int, config: SamplingConfig
-    ) -> None:
+    def __init__(self, engine: CpuEngine, order: GenerationOrder, batch: int, config: SamplingConfig) -> None:
         self.engine, self.order = engine, order
         self.run = self.engine.start(order, torch.arange(batch) % engine.transformer.num_classes, config)
         for part in self.run.cache:

@@ -60,7 +60,7 @@ class DecodeRun(Request):
             self.cache = [part[:, :rows] for part in self.cache]
 
 
-class DecodeEngine(EngineBase):
+class CpuEngine(EngineBase):
     """Generates with one transformer on the CPU, in any order that it was trained in.
 
     Weights are copied when the engine is made; later changes to the transformer are not seen.
@@ -82,7 +82,7 @@ class DecodeEngine(EngineBase):
         if device.type != "cpu":
             raise ValueError(
                 f"the engine decodes on the CPU, this transformer lies on {device}; use "
-                "parvideo.sampling.loop.generate there, or try parvideo.engine.cuda_graphs.GraphEngine"
+                "parvideo.sampling.loop.generate there, or try parvideo.engine.cuda_graphs.CudaGraphEngine"
             )
         super().__init__(transformer, dtype, packed)
 

@@ -57,7 +57,7 @@ class StaticRun:
         batch: B clips; R rows, clips and then, if any step is guided, their unguided copies.
         config: of its drawing; what the steps take from it is part of their graphs (`_fits`).
         start: the first slot of the next step, int64 ``[1]``.
-        tokens: ordered tokens, then the ids that `GraphEngine` gives the class of the row and the transition
+        tokens: ordered tokens, then the ids that `CudaGraphEngine` gives the row's class and the transition
             tokens, int64 ``[R, N + 1 + transitions]``.
         known: which ordered tokens were given, bool ``[N]``.
         uniforms: float64 ``[B, N]``.
@@ -90,7 +90,7 @@ class StaticRun:
     stream: torch.cuda.Stream | None = None
 
 
-class GraphEngine(EngineBase):
+class CudaGraphEngine(EngineBase):
     """Generates with one transformer, in any order it was trained in, by steps that a CUDA graph can hold.
 
     It keeps the cache and the graphs of the last batch for the next one of as many clips in the same order,
@@ -114,7 +114,7 @@ class GraphEngine(EngineBase):
         if graphs and not weight.is_cuda:
             raise ValueError(
                 f"graphs=True needs a transformer on CUDA, this one lies on {weight.device}; use "
-                "graphs=False, or on a CPU the faster parvideo.engine.cpu.DecodeEngine"
+                "graphs=False, or on a CPU the faster parvideo.engine.cpu.CpuEngine"
             )
         self.graphs = weight.is_cuda if graphs is None else graphs
         self.device = weight.device

@@ -5,14 +5,14 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
 from parvideo.checks import whole_number
-from parvideo.engine.cpu import DecodeEngine
-from parvideo.engine.cuda_graphs import GraphEngine
+from parvideo.engine.cpu import CpuEngine
+from parvideo.engine.cuda_graphs import CudaGraphEngine
 from parvideo.order import GenerationOrder
 from parvideo.pipeline.class_names import find_class
 from parvideo.pixels import TensorLike, as_tensor, to_float, to_uint8
@@ -31,6 +31,9 @@ from parvideo.transformer import VideoTransformer
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) over all batches."""
 
+EngineChoice = Literal["auto", "plain", "cpu", "cuda_graphs"]
+"""What computes the steps, see `VideoPipeline`."""
+
 DECODE_PIXELS = {"cpu": 1 << 19, "cuda": 1 << 21}
 """Pixels decoded at a time, of all clips and frames together; a clip of 17x128x128 has 278528. By shapes
 alone, so that the same tokens give the same clips whatever memory is free."""
@@ -46,7 +49,7 @@ class VideoPipeline:
         class_names: Sequence[str],
         orders: Sequence[GenerationOrder],
         fps: float | None = None,
-        graphs: bool = False,
+        engine: EngineChoice = "auto",
     ) -> None:
         """Put the parts together.
 
@@ -56,11 +59,14 @@ class VideoPipeline:
             class_names: in label order.
             orders: that the transformer was trained in; it generates in the first unless asked otherwise.
             fps: frames a second of the clips it was trained on, if known.
-            graphs: generate by CUDA graphs (`parvideo.engine.cuda_graphs`), not yet tried on a GPU.
+            engine: what computes the steps, all with the same random numbers: ``plain``, the loop
+                `parvideo.sampling.generate`; ``cpu``, the faster `CpuEngine`; ``cuda_graphs``, the
+                experimental `CudaGraphEngine`. ``auto`` is the CPU engine on a CPU, for all that it can
+                draw, and else the plain loop.
 
         Raises:
             ValueError: if the codebooks or the number of classes do not agree, there is no order or one that
-                does not fit the transformer, or graphs are asked for elsewhere than on CUDA.
+                does not fit the transformer, or the engine is unknown or not for this device.
         """
         if tokenizer.codebook_size != transformer.codebook_size:
             raise ValueError(
@@ -73,14 +79,9 @@ class VideoPipeline:
             )
         self.tokenizer, self.transformer = tokenizer.eval(), transformer.eval()
         self.class_names = list(class_names)
-        device = transformer.head.weight.device
-        if graphs and device.type != "cuda":
-            raise ValueError(
-                f"graphs=True is for CUDA, whose graphs it captures; the transformer lies on {device}, where "
-                "graphs=False uses the engine for CPUs"
-            )
-        self.graphs = graphs
-        self._engine: DecodeEngine | GraphEngine | None = None
+        check_engine(engine, transformer.head.weight.device)
+        self.engine: EngineChoice = engine
+        self._engine: CpuEngine | CudaGraphEngine | None = None
         self.fps = fps
         self.window: int | None = (
             None  # slots a call of `parvideo.sampling.fixed_point`; None for a step a call
@@ -94,24 +95,24 @@ class VideoPipeline:
 
     @classmethod
     def from_pretrained(
-        cls, folder: Path | str, device: str | torch.device = "cpu", graphs: bool = False
+        cls, folder: Path | str, device: str | torch.device = "cpu", engine: EngineChoice = "auto"
     ) -> Self:
         """Load a generator's model folder, or the run folder around one.
 
         Args:
             folder: the folder.
             device: to load it onto.
-            graphs: generate by CUDA graphs, see `VideoPipeline`.
+            engine: what computes the steps, see `VideoPipeline`.
 
         Raises:
             FileNotFoundError: if there is none.
-            ValueError: if its files do not fit together, or graphs are asked for elsewhere than on CUDA.
+            ValueError: if its files do not fit together, or the engine is unknown or not for this device.
         """
         folder = Path(folder)
         transformer = load_transformer(folder, device)
         extra = load_extra(folder)
         tokenizer, names = load_tokenizer(folder, device), load_class_names(folder)
-        return cls(tokenizer, transformer, names, load_orders(folder), extra.get("fps"), graphs)
+        return cls(tokenizer, transformer, names, load_orders(folder), extra.get("fps"), engine)
 
     def find_order(self, name: str | None = None, regions: Sequence[int] | None = None) -> GenerationOrder:
         """One of the orders that the model was trained in.
@@ -387,12 +388,21 @@ class VideoPipeline:
     ) -> Tensor:
         """One batch: in windows, by the CPU engine, by CUDA graphs, or by the plain loop."""
         if self.window is not None:
+            if self.engine not in ("auto", "plain"):
+                raise ValueError(
+                    f"engine is {self.engine!r} and window {self.window}: calls of several steps are "
+                    "computed by parvideo.sampling.fixed_point; leave engine at 'auto' or window at None"
+                )
             asked = (labels, config, indices, given, stream, on_step, self.window)
             return fixed_point.generate(self.transformer, order, *asked)
-        if config.noise != "uniform" or (self._device.type != "cpu" and not self.graphs):
+        engine = self.engine
+        if engine == "auto":
+            engine = "cpu" if self._device.type == "cpu" and config.noise == "uniform" else "plain"
+        if engine == "plain":
             return generate(self.transformer, order, labels, config, indices, given, stream, on_step)
-        if self._engine is None:
-            self._engine = (GraphEngine if self.graphs else DecodeEngine)(self.transformer)
+        kind = CpuEngine if engine == "cpu" else CudaGraphEngine
+        if not isinstance(self._engine, kind):
+            self._engine = kind(self.transformer)
         return self._engine.generate(order, labels, config, indices, given, stream, on_step)
 
     def _order(self, order: str | GenerationOrder | None) -> GenerationOrder:
@@ -412,6 +422,18 @@ class VideoPipeline:
         whole_number(num_per_class, "num_per_class", least=1)
         labels = [self.resolve_class(name) for name in classes for _ in range(num_per_class)]
         return torch.tensor(labels, device=self._device)
+
+
+def check_engine(engine: str, device: torch.device) -> None:
+    """Raise ValueError unless there is such an engine and it computes on this device."""
+    if engine not in get_args(EngineChoice):
+        raise ValueError(f"engine must be one of {', '.join(get_args(EngineChoice))}; got {engine!r}")
+    needed = {"cpu": "cpu", "cuda_graphs": "cuda"}.get(engine, device.type)
+    if device.type != needed:
+        raise ValueError(
+            f"engine={engine!r} computes on a {needed} device, and the transformer lies on {device}; "
+            "engine='auto' takes what is right there"
+        )
 
 
 def _batches(count: int, size: int) -> Iterator[range]:

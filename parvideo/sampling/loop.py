@@ -321,7 +321,7 @@ def extend(
         overlap: latent frames that each window takes over, 1..t-1.
         config: how to draw.
         indices: index of each sample; each window draws from a stream of its own.
-        window: generates one window, such as a `DecodeEngine`; the plain loop if not given.
+        window: generates one window, such as a `CpuEngine`; the plain loop if not given.
 
     Returns:
         int64 ``[B, t' + frames, h, w]``, starting with ``tokens``.

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from parvideo.engine.cpu import DecodeEngine
+from parvideo.engine.cpu import CpuEngine
 from parvideo.engine.memory import decode_bytes
 from parvideo.engine.packed import packing_obstacle
 from parvideo.order import GenerationOrder, OrderSpec, raster, regions
@@ -33,7 +33,7 @@ PACKED = [
 @pytest.mark.parametrize("order", ORDERS, ids=order_name)
 def test_tokens_equal_the_plain_loops(order: GenerationOrder, config: SamplingConfig, packed: bool) -> None:
     model = make(order)
-    engine = DecodeEngine(model, packed=packed)
+    engine = CpuEngine(model, packed=packed)
     for given in (
         None,
         torch.randint(0, VOCABULARY, (3, 1, 4, 4)),
@@ -66,7 +66,7 @@ def test_every_kind_of_model(changes: dict[str, Any], packed: bool) -> None:
         for config in (CONFIGS["greedy"], CONFIGS["plain"], CONFIGS["interval"]):
             given = torch.randint(0, 60, (3, 1, 4, 4))
             expected = generate(model, order, LABELS, config, [5, 6, 9], given, stream=2)
-            engine = DecodeEngine(model, packed=packed)
+            engine = CpuEngine(model, packed=packed)
             assert torch.equal(engine.generate(order, LABELS, config, [5, 6, 9], given, stream=2), expected)
 
 
@@ -74,7 +74,7 @@ def test_the_function_takes_what_generate_takes_and_reports_progress() -> None:
     model = make()
     seen: list[tuple[int, int]] = []
     config = SamplingConfig(guidance_scale=2.0, seed=4)
-    fast = DecodeEngine(model).generate(
+    fast = CpuEngine(model).generate(
         ORDER, LABELS, config, indices=[4, 5, 6], on_step=lambda *done: seen.append(done)
     )
     assert torch.equal(fast, generate(model, ORDER, LABELS, config, indices=[4, 5, 6]))
@@ -87,14 +87,14 @@ def test_large_requests_are_split_and_stay_the_same(monkeypatch: pytest.MonkeyPa
     expected = generate(model, ORDER, LABELS, CONFIGS["top-k"], given=given)
     for name in ("cpu.SCORES", "base.LOGITS", "base.PREFILL"):
         monkeypatch.setattr(f"parvideo.engine.{name}", 1)
-    assert torch.equal(DecodeEngine(model).generate(ORDER, LABELS, CONFIGS["top-k"], given=given), expected)
+    assert torch.equal(CpuEngine(model).generate(ORDER, LABELS, CONFIGS["top-k"], given=given), expected)
 
 
 def test_one_engine_serves_several_orders_at_once() -> None:
     """Runs in different orders, step by step in turn, with and without frames given."""
     orders = [regions(GRID, (1, 4, 4)), ORDER, raster(GRID), OrderSpec(grouping="dyadic", most=8).build(GRID)]
     model = make(target_positions=True, num_transitions=max(order.num_transitions for order in orders))
-    engine = DecodeEngine(model)
+    engine = CpuEngine(model)
     configs = [CONFIGS["interval"], CONFIGS["top-k"], CONFIGS["plain"], CONFIGS["greedy"]]
     for given in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):
         asked = list(zip(orders, configs, strict=True))
@@ -111,7 +111,7 @@ def test_one_engine_serves_several_orders_at_once() -> None:
 
 def test_an_order_is_arranged_once_and_equal_orders_give_equal_tokens() -> None:
     model = make()
-    engine = DecodeEngine(model)
+    engine = CpuEngine(model)
     slots = engine.slots(ORDER)
     assert engine.slots(ORDER) is slots
     assert engine.start(ORDER, LABELS).slots is slots
@@ -122,7 +122,7 @@ def test_an_order_is_arranged_once_and_equal_orders_give_equal_tokens() -> None:
 
 
 def test_orders_an_engine_cannot_serve_are_refused() -> None:
-    engine = DecodeEngine(make())
+    engine = CpuEngine(make())
     with pytest.raises(ValueError, match=r"this model is for grid \(3, 4, 4\), the order for \(2, 4, 4\)"):
         engine.generate(raster((2, 4, 4)), LABELS)
     with pytest.raises(ValueError, match="needs 15 transition tokens, this model has 3"):
@@ -138,7 +138,7 @@ def test_bfloat16_is_as_near_to_float32_as_the_plain_model(kind: bool) -> None:
     half.bfloat16()
     tokens = order.flatten(torch.randint(0, VOCABULARY, (3, *GRID)))
     exact, plain = (one(tokens, LABELS, one.layout(order)).float() for one in (model, half))
-    engine = DecodeEngine(half)
+    engine = CpuEngine(half)
     run = engine.start(order, LABELS)
     with torch.inference_mode():
         run.tokens.copy_(tokens)
@@ -152,7 +152,7 @@ def test_bfloat16_is_as_near_to_float32_as_the_plain_model(kind: bool) -> None:
 
 def test_bfloat16_runs_from_a_float32_model() -> None:
     model = make()
-    tokens = DecodeEngine(model, torch.bfloat16).generate(ORDER, LABELS, CONFIGS["interval"])
+    tokens = CpuEngine(model, torch.bfloat16).generate(ORDER, LABELS, CONFIGS["interval"])
     assert tokens.shape == (3, *GRID)
     assert tokens.min() >= 0
     assert tokens.max() < VOCABULARY
@@ -160,11 +160,11 @@ def test_bfloat16_runs_from_a_float32_model() -> None:
 
 def test_an_engine_says_how_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
-    assert DecodeEngine(model, packed=False).describe()["linear"].startswith("plain")
+    assert CpuEngine(model, packed=False).describe()["linear"].startswith("plain")
     monkeypatch.setattr("parvideo.engine.packed.torch.backends.mkldnn.is_available", lambda: False)
-    assert "without oneDNN" in DecodeEngine(model).describe()["linear"]
+    assert "without oneDNN" in CpuEngine(model).describe()["linear"]
     with pytest.raises(ValueError, match="packed=True is impossible here"):
-        DecodeEngine(model, packed=True)
+        CpuEngine(model, packed=True)
 
 
 class LargestTensors(TorchDispatchMode):
@@ -186,7 +186,7 @@ def test_no_tensor_grows_with_vocabulary_times_steps() -> None:
     for grid in ((2, 8, 8), (8, 8, 8)):
         order = regions(grid, (1, 2, 2))
         model = make(order, codebook_size=8192)
-        engine = DecodeEngine(model)
+        engine = CpuEngine(model)
         run = engine.start(order, LABELS, SamplingConfig(guidance_scale=2.0))
         with torch.inference_mode(), LargestTensors() as seen:
             for part in run.cache:
@@ -200,7 +200,7 @@ def test_no_tensor_grows_with_vocabulary_times_steps() -> None:
 
 def test_the_cache_is_as_large_as_stated() -> None:
     model = make(num_kv_heads=2)
-    engine = DecodeEngine(model)
+    engine = CpuEngine(model)
     run = engine.start(ORDER, LABELS, SamplingConfig(guidance_scale=2.0))
     layers, rows, slots, width = 2, 6, 48, 2 * 8
     assert sum(part.nbytes for part in run.cache) == 2 * layers * rows * slots * width * 4
@@ -213,7 +213,7 @@ def test_the_cache_is_as_large_as_stated() -> None:
 
 def test_unguided_rows_are_dropped_after_the_last_guided_step() -> None:
     model = make()
-    engine = DecodeEngine(model)
+    engine = CpuEngine(model)
     run = engine.start(ORDER, LABELS, SamplingConfig(guidance_scale=2.0, guidance_interval=(0.0, 0.5)))
     for step in range(ORDER.steps):
         engine.step(run, step)
@@ -224,18 +224,18 @@ def test_unguided_rows_are_dropped_after_the_last_guided_step() -> None:
 def test_bad_requests_are_refused() -> None:
     model = make()
     with pytest.raises(ValueError, match="training mode"):
-        DecodeEngine(make().train())
+        CpuEngine(make().train())
     with pytest.raises(ValueError, match=r"dtype must be torch.float32 or torch.bfloat16, got torch.float16"):
-        DecodeEngine(model, torch.float16)
+        CpuEngine(model, torch.float16)
     with pytest.raises(ValueError, match=r"labels must lie in 0..3"):
-        DecodeEngine(model).generate(ORDER, torch.tensor([9]))
+        CpuEngine(model).generate(ORDER, torch.tensor([9]))
     with pytest.raises(ValueError, match="2 sample indices for 3 labels"):
-        DecodeEngine(model).generate(ORDER, LABELS, indices=[0, 1])
+        CpuEngine(model).generate(ORDER, LABELS, indices=[0, 1])
     with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
-        DecodeEngine(model).generate(ORDER, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
+        CpuEngine(model).generate(ORDER, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
     torch.nn.init.constant_(model.head.weight, math.nan)
     with pytest.raises(ValueError, match="NaN"):
-        DecodeEngine(model).generate(ORDER, LABELS)
+        CpuEngine(model).generate(ORDER, LABELS)
 
 
 def test_the_papers_grid_agrees_too() -> None:
@@ -243,5 +243,5 @@ def test_the_papers_grid_agrees_too() -> None:
     order = raster((5, 8, 8))
     model = VideoTransformer(order.grid, 128, CLASSES, 64, 2, 2, ffn_hidden=64).eval()
     config = SamplingConfig(guidance_scale=2.0, seed=1)
-    made = DecodeEngine(model).generate(order, LABELS[:1], config)
+    made = CpuEngine(model).generate(order, LABELS[:1], config)
     assert torch.equal(made, generate(model, order, LABELS[:1], config))

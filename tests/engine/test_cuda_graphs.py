@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from parvideo.engine.cpu import DecodeEngine
-from parvideo.engine.cuda_graphs import GraphEngine
+from parvideo.engine.cpu import CpuEngine
+from parvideo.engine.cuda_graphs import CudaGraphEngine
 from parvideo.order import GenerationOrder, OrderSpec, regions
 from parvideo.sampling import SamplingConfig, generate
 from parvideo.transformer import VideoTransformer
@@ -37,7 +37,7 @@ def _small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("order", ORDERS, ids=order_name)
 def test_tokens_equal_the_plain_loops(order: GenerationOrder, config: SamplingConfig) -> None:
     model = make(order)
-    engine = GraphEngine(model)
+    engine = CudaGraphEngine(model)
     for given in (
         None,
         torch.randint(0, VOCABULARY, (3, 1, 4, 4)),
@@ -52,7 +52,7 @@ def test_every_kind_of_model(changes: dict[str, Any]) -> None:
     for spec in (OrderSpec(), OrderSpec(regions=(1, 2, 4)), OrderSpec(regions=(1, 2, 2), attention="causal")):
         order = spec.build(GRID)
         model = make(order, **changes)
-        engine = GraphEngine(model)
+        engine = CudaGraphEngine(model)
         for labels in (LABELS, LABELS[:1]):
             given = torch.randint(0, 60, (len(labels), 1, 4, 4))
             indices = [5, 6, 9][: len(labels)]
@@ -63,7 +63,7 @@ def test_every_kind_of_model(changes: dict[str, Any]) -> None:
 
 def test_a_second_batch_takes_the_firsts_place_and_its_tensors() -> None:
     model = make()
-    engine = GraphEngine(model)
+    engine = CudaGraphEngine(model)
     first = SamplingConfig(guidance_scale=2.0)
     second = SamplingConfig(guidance_scale=5.0, guidance_schedule="linear", seed=7)
     engine.generate(ORDER, LABELS, first)
@@ -88,7 +88,7 @@ def test_many_logits_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
     model = make()
     expected = generate(model, ORDER, LABELS, CONFIGS["top-k"])
     monkeypatch.setattr("parvideo.engine.base.LOGITS", 1)
-    assert torch.equal(GraphEngine(model).generate(ORDER, LABELS, CONFIGS["top-k"]), expected)
+    assert torch.equal(CudaGraphEngine(model).generate(ORDER, LABELS, CONFIGS["top-k"]), expected)
 
 
 def wide_and_orders(**changes: Any) -> tuple[VideoTransformer, list[GenerationOrder]]:
@@ -100,7 +100,7 @@ def wide_and_orders(**changes: Any) -> tuple[VideoTransformer, list[GenerationOr
 def test_one_engine_serves_several_orders_at_once() -> None:
     """Runs in different orders, step by step in turn; each is held apart from the one the engine keeps."""
     model, orders = wide_and_orders(num_kv_heads=2)
-    engine, config = GraphEngine(model), CONFIGS["interval"]
+    engine, config = CudaGraphEngine(model), CONFIGS["interval"]
     for given in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):
         requests = [engine._request(order, LABELS, config, None, given, 0) for order in orders]
         runs = [engine.start(request) for request in requests]
@@ -116,7 +116,7 @@ def test_one_engine_serves_several_orders_at_once() -> None:
 
 def test_a_batch_in_another_order_takes_no_tensors_over() -> None:
     model, orders = wide_and_orders()
-    engine = GraphEngine(model)
+    engine = CudaGraphEngine(model)
     for order in [*orders, *orders]:
         before = engine._run
         assert torch.equal(engine.generate(order, LABELS), generate(model, order, LABELS))
@@ -130,7 +130,7 @@ def test_a_batch_in_another_order_takes_no_tensors_over() -> None:
 
 def test_weights_are_those_at_construction_in_every_order() -> None:
     model, orders = wide_and_orders(qk_norm=True)
-    engine = GraphEngine(model)
+    engine = CudaGraphEngine(model)
     expected = [generate(model, order, LABELS) for order in orders]
     with torch.no_grad():
         for parameter in model.parameters():
@@ -145,21 +145,21 @@ def test_bfloat16_is_as_near_to_float32_as_the_engine_on_a_cpu() -> None:
     exact = generate(model, ORDER, LABELS, config)
     agreement = [
         (engine.generate(ORDER, LABELS, config) == exact).float().mean()
-        for engine in (GraphEngine(model, torch.bfloat16), DecodeEngine(model, torch.bfloat16))
+        for engine in (CudaGraphEngine(model, torch.bfloat16), CpuEngine(model, torch.bfloat16))
     ]
     assert agreement[0] > agreement[1] - 0.1
-    assert GraphEngine(model, torch.bfloat16).describe()["dtype"] == "bfloat16"
+    assert CudaGraphEngine(model, torch.bfloat16).describe()["dtype"] == "bfloat16"
 
 
 def test_the_cache_is_as_large_as_stated() -> None:
-    engine = GraphEngine(make(num_kv_heads=2))
+    engine = CudaGraphEngine(make(num_kv_heads=2))
     run = engine.start(engine._request(ORDER, LABELS, SamplingConfig(guidance_scale=2.0), None, None, 0))
     assert sum(part.nbytes for part in run.cache) == 2 * 2 * 6 * 48 * 2 * 8 * 4 == engine.cache_bytes(3)
     assert engine.cache_bytes(3, guided=False) == engine.cache_bytes(3) // 2
 
 
 def test_after_the_last_guided_step_unguided_rows_are_not_computed() -> None:
-    engine = GraphEngine(make())
+    engine = CudaGraphEngine(make())
     config = SamplingConfig(guidance_scale=2.0, guidance_interval=(0.0, 0.5))
     request = engine._request(ORDER, LABELS, config, None, None, 0)
     run = engine.start(request)
@@ -175,23 +175,23 @@ def test_after_the_last_guided_step_unguided_rows_are_not_computed() -> None:
 
 def test_progress_is_reported_and_requests_are_checked() -> None:
     model, seen = make(), list[tuple[int, int]]()
-    GraphEngine(model).generate(ORDER, LABELS, on_step=lambda *done: seen.append(done))
+    CudaGraphEngine(model).generate(ORDER, LABELS, on_step=lambda *done: seen.append(done))
     assert seen == [(step + 1, ORDER.steps) for step in range(ORDER.steps)]
-    assert GraphEngine(model).describe()["steps"] == "operation by operation"
+    assert CudaGraphEngine(model).describe()["steps"] == "operation by operation"
     with pytest.raises(ValueError, match="training mode"):
-        GraphEngine(make().train())
+        CudaGraphEngine(make().train())
     with pytest.raises(ValueError, match="dtype must be torch.float32 or torch.bfloat16, got torch.float16"):
-        GraphEngine(model, torch.float16)
+        CudaGraphEngine(model, torch.float16)
     with pytest.raises(ValueError, match=r"labels must lie in 0..3"):
-        GraphEngine(model).generate(ORDER, torch.tensor([9]))
+        CudaGraphEngine(model).generate(ORDER, torch.tensor([9]))
     with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
-        GraphEngine(model).generate(ORDER, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
+        CudaGraphEngine(model).generate(ORDER, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
 def test_graphs_without_cuda_are_refused() -> None:
     with pytest.raises(ValueError, match="graphs=True needs a transformer on CUDA, this one lies on cpu"):
-        GraphEngine(make(), graphs=True)
+        CudaGraphEngine(make(), graphs=True)
 
 
 @pytest.mark.parametrize("factors", [None, (16, 4)])
@@ -203,7 +203,7 @@ def test_broken_logits_are_named_at_the_end(
     factors: tuple[int, ...] | None, temperature: float, value: float, message: str
 ) -> None:
     """On a GPU a token outside the vocabulary would break the process, so drawing goes on with sound ones."""
-    engine = GraphEngine(make(factors=factors))
+    engine = CudaGraphEngine(make(factors=factors))
     config = SamplingConfig(temperature=temperature)
     request = engine._request(ORDER, LABELS, config, None, None, 0)
     logits = torch.zeros(4, engine.logits)
@@ -212,7 +212,7 @@ def test_broken_logits_are_named_at_the_end(
     with torch.inference_mode():
         engine._inspect(run, logits)
     assert torch.isfinite(logits).all()
-    engine._inspect = lambda run, logits: GraphEngine._inspect(engine, run, logits.fill_(value))  # type: ignore
+    engine._inspect = lambda run, logits: CudaGraphEngine._inspect(engine, run, logits.fill_(value))  # type: ignore
     with pytest.raises(ValueError, match=message):
         engine.generate(ORDER, LABELS, config)
     assert engine._run is not None
@@ -226,7 +226,7 @@ def test_broken_logits_are_named_at_the_end(
 def test_tiny_temperatures_are_no_broken_logits(temperature: float) -> None:
     model = make()
     greedy = generate(model, ORDER, LABELS, SamplingConfig(temperature=0))
-    for engine in (GraphEngine(model, graphs=False), DecodeEngine(model)):
+    for engine in (CudaGraphEngine(model, graphs=False), CpuEngine(model)):
         made = engine.generate(ORDER, LABELS, SamplingConfig(temperature=temperature))
         assert torch.equal(made, greedy)
 
@@ -237,7 +237,7 @@ def test_tiny_temperatures_are_no_broken_logits(temperature: float) -> None:
 def test_graphs_change_no_token(order: GenerationOrder, dtype: torch.dtype) -> None:
     reference = make(order)
     model, labels = copy.deepcopy(reference).cuda(), LABELS.cuda()
-    graphs, eager = GraphEngine(model, dtype), GraphEngine(model, dtype, graphs=False)
+    graphs, eager = CudaGraphEngine(model, dtype), CudaGraphEngine(model, dtype, graphs=False)
     assert graphs.describe()["steps"] == "CUDA graphs"
     for config in CONFIGS.values():
         for given in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):
@@ -256,7 +256,7 @@ def test_graphs_change_no_token(order: GenerationOrder, dtype: torch.dtype) -> N
 @pytest.mark.parametrize("changes", KINDS, ids=str)
 def test_graphs_change_no_token_of_any_kind_of_model(changes: dict[str, Any]) -> None:
     model, labels = make(**changes).cuda(), LABELS.cuda()
-    graphs, eager = GraphEngine(model), GraphEngine(model, graphs=False)
+    graphs, eager = CudaGraphEngine(model), CudaGraphEngine(model, graphs=False)
     for config in CONFIGS.values():
         made = graphs.generate(ORDER, labels, config)
         assert torch.equal(made, eager.generate(ORDER, labels, config))

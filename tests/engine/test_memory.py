@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from parvideo.engine import memory as engine_memory
-from parvideo.engine.cpu import DecodeEngine
+from parvideo.engine.cpu import CpuEngine
 from parvideo.engine.memory import available_memory, batch_size_for, decode_bytes
 from parvideo.order import GenerationOrder, regions
 from parvideo.sampling import SamplingConfig, fixed_point, generate
@@ -81,7 +81,7 @@ def test_no_more_is_taken_than_is_stated(
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
     generate(model, order, labels, config)  # masks are made once for each order and kept
     with torch.inference_mode(), LiveBytes() as seen:
-        (DecodeEngine(model).generate if engine else lambda *a: generate(model, *a))(order, labels, config)
+        (CpuEngine(model).generate if engine else lambda *a: generate(model, *a))(order, labels, config)
     stated = decode_bytes(model, order, len(labels), config.guided(order.steps), engine=engine)
     assert 0.05 * stated < seen.peak <= stated
 

@@ -359,17 +359,30 @@ def test_a_window_and_the_noise_are_passed_on(tmp_path: Path, monkeypatch: pytes
         GenerationOptions(window=0)
 
 
-def test_graphs_are_for_cuda_and_generate_the_same(tmp_path: Path) -> None:
+def test_every_engine_generates_the_same_where_it_can(tmp_path: Path) -> None:
     folder = several_orders(tmp_path)
-    with pytest.raises(ValueError, match="graphs=True is for CUDA.* the transformer lies on cpu"):
-        VideoPipeline.from_pretrained(folder, graphs=True)
-    pipeline, plain = VideoPipeline.from_pretrained(folder), VideoPipeline.from_pretrained(folder)
-    pipeline.graphs = True  # on a CPU their engine computes the same steps operation by operation
-    for order in pipeline.orders:
-        made = pipeline.generate_tokens(LABELS, order=order)
-        assert torch.equal(made, plain.generate_tokens(LABELS, order=order))
-        assert pipeline._engine is not None
-        assert pipeline._engine.describe()["linear"] == "plain"
+    with pytest.raises(ValueError, match="engine='cuda_graphs' computes on a cuda device, .* lies on cpu"):
+        VideoPipeline.from_pretrained(folder, engine="cuda_graphs")
+    with pytest.raises(ValueError, match="engine must be one of auto, plain, cpu, cuda_graphs; got 'gpu'"):
+        VideoPipeline.from_pretrained(folder, engine="gpu")  # type: ignore[arg-type]
+    plain = VideoPipeline.from_pretrained(folder, engine="plain")
+    pipeline = VideoPipeline.from_pretrained(folder)
+    for engine in ("auto", "cpu", "cuda_graphs"):
+        pipeline.engine = engine  # graphs on a CPU: their engine computes the steps operation by operation
+        for order in pipeline.orders:
+            made = pipeline.generate_tokens(LABELS, order=order)
+            assert torch.equal(made, plain.generate_tokens(LABELS, order=order))
+        assert type(pipeline._engine).__name__ == ("CudaGraphEngine" if "cuda" in engine else "CpuEngine")
+    assert plain._engine is None
+
+
+def test_what_an_engine_cannot_do_is_refused_and_not_done_otherwise(tmp_path: Path) -> None:
+    pipeline = VideoPipeline.from_pretrained(several_orders(tmp_path), engine="cpu")
+    with pytest.raises(ValueError, match="draw by uniform numbers alone"):
+        pipeline.generate_tokens(LABELS, config=SamplingConfig(noise="gumbel"))
+    pipeline.window = 4
+    with pytest.raises(ValueError, match="engine is 'cpu' and window 4"):
+        pipeline.generate_tokens(LABELS)
 
 
 def test_orders_that_do_not_fit_the_transformer_are_refused() -> None:

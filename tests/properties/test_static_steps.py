@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from parvideo.engine.cuda_graphs import GraphEngine, StaticRun, StepKey
+from parvideo.engine.cuda_graphs import CudaGraphEngine, StaticRun, StepKey
 from parvideo.order import GenerationOrder, OrderSpec
 from parvideo.sampling import SamplingConfig, generate
 from tests.engine.cases import GRAPH_CONFIGS as CONFIGS
@@ -51,7 +51,7 @@ WAITS = (
 """Operations for whose result the host waits."""
 
 
-def record(engine: GraphEngine, run: StaticRun, key: StepKey) -> list[tuple[str, tuple[Any, ...]]]:
+def record(engine: CudaGraphEngine, run: StaticRun, key: StepKey) -> list[tuple[str, tuple[Any, ...]]]:
     with Operations() as operations:
         engine.step(run, key)
     return operations.seen
@@ -65,7 +65,7 @@ def test_a_step_waits_for_nothing_and_its_key_alone_says_what_it_does(
     """The operations of two steps of a key are equal: names, shapes, strides and every plain number."""
     for spec in (OrderSpec(regions=(1, 2, 2)), OrderSpec(regions=(1, 2, 2), attention="causal")):
         order = spec.build(GRID)
-        engine = GraphEngine(make(order, target_positions=True, **changes))
+        engine = CudaGraphEngine(make(order, target_positions=True, **changes))
         request = engine._request(order, LABELS, config, None, None, 0)
         run = engine.start(request)
         seen: dict[StepKey, list[Any]] = {}
@@ -96,7 +96,7 @@ def addresses(run: StaticRun) -> list[int]:
 
 
 def test_tensors_stay_where_they_are() -> None:
-    engine = GraphEngine(make())
+    engine = CudaGraphEngine(make())
     request = engine._request(ORDER, LABELS, CONFIGS["interval"], None, None, 0)
     run = engine.start(request)
     before = addresses(run)
@@ -127,7 +127,7 @@ def onto_meta(value: Any) -> None:
 @pytest.mark.parametrize("changes", [{}, {"factors": (16, 4)}, {"num_kv_heads": 2}], ids=str)
 def test_a_step_brings_nothing_over_from_the_host(changes: dict[str, Any], config: SamplingConfig) -> None:
     """Run on a device without data: reading a value is an error there, and no tensor lies on the CPU."""
-    engine = GraphEngine(make(target_positions=True, **changes))
+    engine = CudaGraphEngine(make(target_positions=True, **changes))
     request = engine._request(ORDER, LABELS, config, None, None, 0)
     run = engine.start(request)
     keys = {engine.key(ORDER, step, step <= request.last_guided) for step in range(ORDER.steps)}
@@ -218,7 +218,7 @@ def _recorded_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_replayed_steps_change_no_token(order: GenerationOrder, config: SamplingConfig) -> None:
     """Host values baked into a recording, such as a slot's number, would give other tokens when replayed."""
     model = make(order, target_positions=True, num_kv_heads=2)
-    engine = GraphEngine(model)
+    engine = CudaGraphEngine(model)
     engine.graphs = True
     for number, given in enumerate((None, torch.randint(0, VOCABULARY, (3, 1, 4, 4)))):
         again = dataclasses.replace(config, seed=number)

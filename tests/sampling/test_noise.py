@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from parvideo.engine.cpu import DecodeEngine
+from parvideo.engine.cpu import CpuEngine
 from parvideo.order import OrderSpec
 from parvideo.sampling.loop import SamplingConfig, generate, sample_tokens
 from parvideo.sampling.noise import draw_gumbels, draw_uniforms
@@ -80,7 +80,7 @@ def test_a_places_noise_is_the_same_in_every_order() -> None:
 
 def test_engines_refuse_what_they_do_not_draw_by() -> None:
     with pytest.raises(ValueError, match="engines draw by uniform numbers alone, noise is 'gumbel'"):
-        DecodeEngine(make()).generate(ORDER, LABELS, GUMBEL)
+        CpuEngine(make()).generate(ORDER, LABELS, GUMBEL)
     with pytest.raises(ValueError, match="noise must be one of uniform, gumbel; got 'normal'"):
         SamplingConfig(noise="normal")  # type: ignore[arg-type]
 
