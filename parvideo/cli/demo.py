@@ -49,7 +49,7 @@ def demo(
         score,
         time_generators,
         train,
-        train_judge,
+        train_feature_network,
         train_tokenizer,
     )
     from parvideo.metrics.extractors import i3d_weights
@@ -89,8 +89,11 @@ def demo(
         "reconstruct", "reconstructing held-out clips", settings, partial(measure_tokenizer, run)
     )
     stages.run("tokens", "turning videos into tokens", settings, partial(make_tokens, run))
-    judge = stages.run(
-        "judge", "training the judge: features and classes", settings, partial(train_judge, run)
+    classifier = stages.run(
+        "classifier",
+        "training the classifier: features and classes",
+        settings,
+        partial(train_feature_network, run),
     )
     tokens = {"tokens": out / "tokens", "seed": seed}
     for name, shown in GENERATORS.items():
@@ -105,7 +108,7 @@ def demo(
     for name, shown in GENERATORS.items():
         title = f"scoring, {shown}"
         reports[name] = stages.run(f"score {name}", title, features, partial(score, run, name))
-    results = collect_results(run, quality, judge, samples, times, reports, stages.seconds)
+    results = collect_results(run, quality, classifier, samples, times, reports, stages.seconds)
     write_json(out / "results.json", results)
     page = make_page(run, results)
     say(results, page, go_on(run, results))

@@ -19,7 +19,7 @@ SHOWN_CLASSES, SHOWN_CLIPS = 8, 2
 def collect_results(
     demo: Demo,
     tokenizer: dict[str, float],
-    judge: dict[str, float],
+    classifier: dict[str, float],
     samples: dict[str, dict[str, float]],
     times: dict[str, dict[str, float]],
     reports: dict[str, dict[str, Any]],
@@ -47,7 +47,7 @@ def collect_results(
         "top_k": demo.preset.top_k,
         "reconstruction": tokenizer,
         "reconstruction_gain_db": tokenizer["psnr"] - tokenizer["psnr_copy_first"],
-        "judge": judge,
+        "classifier": classifier,
         "generators": generators,
         "speedup": times["par1x"]["transformer_seconds"] / times["par4x"]["transformer_seconds"],
         "fvd_comparability": reports["par4x"]["comparability"],
@@ -106,9 +106,9 @@ def make_page(demo: Demo, results: dict[str, Any]) -> Path:
             f"Class accuracy: the part of {int(par4x['clips_scored'])} clips, generated with guidance "
             f"{results['guidance_scale']:g} and top-k {results['top_k']}, that the demo's classifier gives "
             "the class asked for; chance is "
-            f"{results['chance']:.1%}, and it gives {results['judge']['held_out_accuracy']:.0%} of held-out "
-            "real clips their class. Times are of the transformer alone, the two generators taking turns; "
-            "the ± of FVD is its standard error."
+            f"{results['chance']:.1%}, and it gives {results['classifier']['held_out_accuracy']:.0%} of "
+            "held-out real clips their class. Times are of the transformer alone, the two generators taking "
+            "turns; the ± of FVD is its standard error."
         ),
         fvd_notice=results["fvd_comparability"],
         charts=_charts(demo),
@@ -125,7 +125,7 @@ def go_on(demo: Demo, results: dict[str, Any]) -> list[tuple[str, str]]:
     out = demo.out
     name = results["classes"][0]
     video = _first_video(demo)
-    judged = f"--i3d {demo.i3d}" if demo.i3d else f"--features {out / 'judge'}"
+    network = f"--i3d {demo.i3d}" if demo.i3d else f"--features {out / 'classifier'}"
     form = demo.form
     return [
         (
@@ -139,7 +139,7 @@ def go_on(demo: Demo, results: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "score clips anew",
-            f"{program} evaluate --real {demo.root} --clips {out / 'samples' / 'par4x'} {judged} --frames "
+            f"{program} evaluate --real {demo.root} --clips {out / 'samples' / 'par4x'} {network} --frames "
             f"{form['frames']} --size {form['size']} --fps {form['fps']} --real-count 0 "
             f"--fake-count {int(results['generators']['par4x']['clips_scored'])} --out {out / 'report.json'}",
         ),
@@ -153,7 +153,7 @@ def go_on(demo: Demo, results: dict[str, Any]) -> list[tuple[str, str]]:
 
 def say(results: dict[str, Any], page: Path, commands: list[tuple[str, str]]) -> None:
     """Print what was reached, and how to go on."""
-    quality, judge = results["reconstruction"], results["judge"]
+    quality, classifier = results["reconstruction"], results["classifier"]
     print(
         f"\nHeld-out reconstructions: {quality['psnr']:.2f} dB PSNR; copying the first frame gives "
         f"{quality['psnr_copy_first']:.2f} dB ({results['reconstruction_gain_db']:+.2f} dB)."
@@ -166,7 +166,7 @@ def say(results: dict[str, Any], page: Path, commands: list[tuple[str, str]]) ->
         )
     print(
         f"Class accuracy: chance is {results['chance']:.1%}; the classifier itself is right on "
-        f"{judge['held_out_accuracy']:.0%} of held-out real clips. Seconds are of the transformer for "
+        f"{classifier['held_out_accuracy']:.0%} of held-out real clips. Seconds are of the transformer for "
         f"{int(results['generators']['par4x']['clips'])} clips.\n{results['fvd_comparability']}"
     )
     print(f"\nThe page: {page}\n\nGo on with:")
@@ -215,7 +215,7 @@ def _charts(demo: Demo) -> list[Chart]:
 
 
 def _rows(results: dict[str, Any]) -> list[Result]:
-    quality, judge = results["reconstruction"], results["judge"]
+    quality, classifier = results["reconstruction"], results["classifier"]
     return [
         Result(
             "Held-out PSNR",
@@ -232,9 +232,9 @@ def _rows(results: dict[str, Any]) -> list[Result]:
         ),
         Result(
             "Classifier on real clips",
-            f"{judge['held_out_accuracy']:.0%}",
+            f"{classifier['held_out_accuracy']:.0%}",
             f"{results['chance']:.1%} by chance",
-            "how far the judge of class accuracy can be trusted",
+            "how far the classifier behind class accuracy can be trusted",
         ),
     ]
 

@@ -136,7 +136,7 @@ def test_killed_anywhere_it_ends_with_the_same_results(tmp_path: Path) -> None:
     whole, killed = (
         json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed")
     )
-    for name in ("reconstruction", "judge", "classes"):
+    for name in ("reconstruction", "classifier", "classes"):
         assert whole[name] == killed[name]
     for name in ("par4x", "par1x"):
         one, other = whole["generators"][name], killed["generators"][name]

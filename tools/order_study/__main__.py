@@ -2,11 +2,11 @@
 
     python -m tools.order_study run --config configs/order_study/reduced.yaml --out runs/study
 
-makes the objects set, trains a tokenizer on it and the plan's transformers on its tokens with equal budgets,
+makes the objects set, trains a tokenizer on it and each arm's transformer on its tokens with equal budgets,
 generates clips with each, measures them, and writes ``report.md``, ``results.json`` and
 ``quality-against-time.svg``. It can be stopped at any moment; the same command goes on. Jobs are independent:
-``study.py job --out runs/study --arm 4x --seed 1`` does one of them, on another machine that shares the
-folder too.
+``python -m tools.order_study job --out runs/study --arm 4x --seed 1`` does one of them, on another machine
+that shares the folder too.
 """
 
 import subprocess
@@ -35,60 +35,60 @@ from parvideo.pretrained.folder import load_tokenizer
 from parvideo.sampling import SamplingConfig
 from parvideo.synthetic.objects import write_objects_data
 from parvideo.training.cli import fit
+from tools.order_study.config import Measured, StudyConfig, Timed
 from tools.order_study.job import (
-    PLAN,
     REFERENCE,
+    STUDY,
     claim_arms,
     features,
-    judge,
-    read_plan,
+    measure_clips,
+    read_study,
     result_path,
     run_folder,
     run_job,
     times_stage,
 )
-from tools.order_study.plan import Measured, StudyPlan, Timed
 from tools.order_study.report import write_report
 
 
-def run(plan: StudyPlan, out: Path) -> None:
+def run(study: StudyConfig, out: Path) -> None:
     """Run a study, or go on with it.
 
     Args:
-        plan: what is trained and measured.
+        study: what is trained and measured.
         out: folder for everything.
 
     Raises:
-        ValueError: if ``out`` was begun with another plan that is not this one with fewer arms or seeds.
+        ValueError: if ``out`` was begun with another study that is not this one with fewer arms or seeds.
         RuntimeError: if a job fails; the message names its log.
     """
-    settings = {**asdict(plan), "tokenizer": str(plan.tokenizer), "generator": str(plan.generator)}
+    settings = {**asdict(study), "tokenizer": str(study.tokenizer), "generator": str(study.generator)}
     stages = Stages(out, 7)
     stages.path.parent.mkdir(parents=True, exist_ok=True)
     growing = ("arms", "compare", "seeds", "workers")
     stages.run(
-        "plan", "plan", {name: settings[name] for name in settings if name not in growing}, lambda: None
+        "study", "settings", {name: settings[name] for name in settings if name not in growing}, lambda: None
     )
-    claim_arms(plan, out)
-    write_json(out / PLAN, settings)
-    torch.set_num_threads(plan.threads * plan.workers)
+    claim_arms(study, out)
+    write_json(out / STUDY, settings)
+    torch.set_num_threads(study.threads * study.workers)
     for name, title, work in (
         ("data", "objects set", make_data),
         ("tokenizer", "tokenizer", train_tokenizer),
         ("tokens", "tokens", make_tokens),
-        ("judge", "feature network and references", train_judge),
+        ("classifier", "feature network and references", train_feature_network),
     ):
-        stages.run(name, title, {}, lambda work=work: work(plan, out))  # type: ignore[misc]
-    jobs = sha256_json([plan.seeds, [arm.name for arm in plan.arms]])
-    stages.run(f"arms {jobs[:8]}", "arms", {}, lambda: run_jobs(plan, out))
-    torch.set_num_threads(plan.threads)
-    stages.run(times_stage(plan), "times", {}, lambda: time_rows(plan, out))
-    write_report(out, plan)
+        stages.run(name, title, {}, lambda work=work: work(study, out))  # type: ignore[misc]
+    jobs = sha256_json([study.seeds, [arm.name for arm in study.arms]])
+    stages.run(f"arms {jobs[:8]}", "arms", {}, lambda: run_jobs(study, out))
+    torch.set_num_threads(study.threads)
+    stages.run(times_stage(study), "times", {}, lambda: time_rows(study, out))
+    write_report(out, study)
     print((out / "report.md").read_text())
 
 
 def job(out: Path, arm: str, seed: int) -> None:
-    """Do one job of a study that was begun; see `study_job.run_job`.
+    """Do one job of a study that was begun; see `tools.order_study.job.run_job`.
 
     Args:
         out: the study's folder.
@@ -104,72 +104,72 @@ def report(out: Path) -> None:
     Args:
         out: the study's folder.
     """
-    write_report(out, read_plan(out))
+    write_report(out, read_study(out))
 
 
-def make_data(plan: StudyPlan, out: Path) -> None:
+def make_data(study: StudyConfig, out: Path) -> None:
     """Write the objects set and decode it once."""
-    write_objects_data(out / "data", plan.data, show_progress=True)
-    build_cache(out / "frames", load_videos(out / "data", "all"), plan.size, workers=2, show_progress=True)
+    write_objects_data(out / "data", study.data, show_progress=True)
+    build_cache(out / "frames", load_videos(out / "data", "all"), study.size, workers=2, show_progress=True)
 
 
-def train_tokenizer(plan: StudyPlan, out: Path) -> None:
+def train_tokenizer(study: StudyConfig, out: Path) -> None:
     """Train the one tokenizer."""
     data = [f"--data.root={out / 'data'}", f"--data.cache={out / 'frames'}"]
-    fit(["--config", str(plan.tokenizer), *data, f"--out={out / 'tokenizer'}"])
+    fit(["--config", str(study.tokenizer), *data, f"--out={out / 'tokenizer'}"])
 
 
-def make_tokens(plan: StudyPlan, out: Path) -> None:
+def make_tokens(study: StudyConfig, out: Path) -> None:
     """Tokenize the objects set."""
-    tokenize(out / "tokenizer", out / "data", out / "tokens", views=plan.views, batch_size=16)
+    tokenize(out / "tokenizer", out / "data", out / "tokens", views=study.views, batch_size=16)
 
 
-def train_judge(plan: StudyPlan, out: Path) -> None:
+def train_feature_network(study: StudyConfig, out: Path) -> None:
     """Train FVD's feature network, and measure held-out clips and their reconstructions with all measures.
 
     What the reader finds wrong with reconstructions is the tokenizer's fault: no transformer can be better.
     """
-    clips, labels = split_clips(plan, out, "train", plan.judge_clips, 0)
-    with tqdm(total=plan.judge_steps, desc="training feature network", unit="step") as bar:
+    clips, labels = split_clips(study, out, "train", study.classifier_clips, 0)
+    with tqdm(total=study.classifier_steps, desc="training feature network", unit="step") as bar:
         network = train_classifier(
-            clips, labels, plan.data.num_classes, plan.judge_steps, on_step=lambda *_: bar.update()
+            clips, labels, study.data.num_classes, study.classifier_steps, on_step=lambda *_: bar.update()
         )
-    network.save(out / "judge")
-    reference, _ = split_clips(plan, out, "test", plan.reference_clips, 1)
+    network.save(out / "classifier")
+    reference, _ = split_clips(study, out, "test", study.reference_clips, 1)
     with atomic_path(out / REFERENCE) as temporary:
         np.savez(temporary, features=features(network, reference))
-    real, labels = split_clips(plan, out, "test", plan.clips, 2)
+    real, labels = split_clips(study, out, "test", study.clips, 2)
     tokenizer = load_tokenizer(out / "tokenizer")
     with torch.inference_mode():
         parts = [to_uint8(tokenizer.decode(tokenizer.encode(to_float(part)))) for part in real.split(16)]
     rows = [
-        Measured(name, 0, 1.0, 0, 0.0, **judge(plan, out, found, labels))
+        Measured(name, 0, 1.0, 0, 0.0, **measure_clips(study, out, found, labels))
         for name, found in (("real clips", real), ("reconstructions", torch.cat(parts)))
     ]
     write_json(out / "references.json", [asdict(row) for row in rows])
 
 
 def split_clips(
-    plan: StudyPlan, out: Path, split: Literal["train", "test"], count: int, seed: int
+    study: StudyConfig, out: Path, split: Literal["train", "test"], count: int, seed: int
 ) -> tuple[Tensor, Tensor]:
     """``count`` clips at random places, uint8 ``[count, T, H, W, 3]``, and their labels ``[count]``."""
     clips = ClipDataset(
         load_videos(out / "data", split),
-        plan.frames,
-        plan.size,
-        fps=plan.data.fps,
+        study.frames,
+        study.size,
+        fps=study.data.fps,
         seed=seed,
         cache=out / "frames",
     )
     return draw_clips(clips, count, seed)
 
 
-def run_jobs(plan: StudyPlan, out: Path) -> None:
+def run_jobs(study: StudyConfig, out: Path) -> None:
     """Do all jobs, several at a time, each in a process of its own that logs to ``logs/``."""
-    jobs = [(arm.name, seed) for seed in plan.seeds for arm in plan.arms]
+    jobs = [(arm.name, seed) for seed in study.seeds for arm in study.arms]
     with (
         tqdm(total=len(jobs), desc="jobs", unit="job") as bar,
-        ThreadPoolExecutor(plan.workers) as pool,
+        ThreadPoolExecutor(study.workers) as pool,
     ):
         running = [pool.submit(_job_process, out, arm, seed) for arm, seed in jobs]
         try:
@@ -195,26 +195,26 @@ def _job_process(out: Path, arm: str, seed: int) -> None:
         raise RuntimeError(f"job {arm}, seed {seed} ended with {done.returncode}; see {log}")
 
 
-def time_rows(plan: StudyPlan, out: Path) -> list[dict[str, Any]]:
+def time_rows(study: StudyConfig, out: Path) -> list[dict[str, Any]]:
     """Time one guided batch of each row, the rows taking turns; the best round counts, the first does not."""
-    clock = CLOCKS[plan.clock]
-    config = SamplingConfig(guidance_scale=max(plan.guidance), top_k=plan.top_k)
+    clock = CLOCKS[study.clock]
+    config = SamplingConfig(guidance_scale=max(study.guidance), top_k=study.top_k)
     pipelines: dict[str, tuple[VideoPipeline, OrderSpec]] = {}
-    for arm in plan.arms:
-        pipeline = VideoPipeline.from_pretrained(run_folder(out, arm, plan.seeds[0]))
+    for arm in study.arms:
+        pipeline = VideoPipeline.from_pretrained(run_folder(out, arm, study.seeds[0]))
         pipelines |= {name: (pipeline, spec) for name, spec in arm.rows.items()}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in pipelines}
-    for _ in tqdm(range(1 + plan.timed_rounds), desc="timing", unit="round"):
+    for _ in tqdm(range(1 + study.timed_rounds), desc="timing", unit="round"):
         for name, (pipeline, spec) in pipelines.items():
-            labels = torch.arange(plan.timed_clips) % len(pipeline.class_names)
+            labels = torch.arange(study.timed_clips) % len(pipeline.class_names)
             started = clock()
             tokens = pipeline.generate_tokens(
-                labels, 0, config, plan.timed_clips, order=pipeline.find_order(spec.name)
+                labels, 0, config, study.timed_clips, order=pipeline.find_order(spec.name)
             )
             generated = clock()
-            pipeline.decode(tokens, plan.timed_clips)
+            pipeline.decode(tokens, study.timed_clips)
             taken[name].append((generated - started, clock() - generated))
-    best = {name: np.min(seconds[1:], axis=0) / plan.timed_clips for name, seconds in taken.items()}
+    best = {name: np.min(seconds[1:], axis=0) / study.timed_clips for name, seconds in taken.items()}
     return [asdict(Timed(name, float(both[0]), float(both[1]))) for name, both in best.items()]
 
 

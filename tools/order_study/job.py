@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,20 +21,30 @@ from parvideo.sampling import SamplingConfig
 from parvideo.synthetic.reader import Reading, analyse_clips, violation_rate
 from parvideo.training.cli import fit
 from parvideo.training.loggers import read_metrics
-from tools.order_study.plan import Arm, Measured, StudyPlan, order_arguments
+from tools.order_study.config import Arm, Measured, StudyConfig, order_arguments
 
-PLAN, REFERENCE = "study.json", "reference.npz"
+STUDY, REFERENCE = "study.json", "reference.npz"
 BROKEN = ("split", "vanish", "colour", "extra")
 """The kinds of violation that are a whole object's fate."""
 
 
-def read_plan(out: Path) -> StudyPlan:
-    """The plan that the study in ``out`` was begun with."""
-    parser = ArgumentParser()
-    parser.add_class_arguments(StudyPlan, "plan")
-    parsed = parser.parse_object({"plan": read_json(out / PLAN)})
-    plan: StudyPlan = parser.instantiate(parsed)["plan"]
-    return plan
+def read_study(out: Path) -> StudyConfig:
+    """The settings that the study in ``out`` was begun with.
+
+    Raises:
+        FileNotFoundError: if none was begun there.
+        ValueError: if they are of another version of this tool.
+    """
+    found = read_json(out / STUDY)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(StudyConfig, "study")
+    try:
+        study: StudyConfig = parser.instantiate(parser.parse_object({"study": found}))["study"]
+    except ArgumentError as error:
+        raise ValueError(
+            f"{out / STUDY} is of another version of this study ({error}); begin another folder"
+        ) from error
+    return study
 
 
 def result_path(out: Path, arm: str, seed: int) -> Path:
@@ -43,7 +53,7 @@ def result_path(out: Path, arm: str, seed: int) -> Path:
 
 
 def run_job(out: Path, arm: str, seed: int) -> None:
-    """Do one job of a study that `study.py run` began; a job that is done is not done again.
+    """Do one job of a study that was begun by `run`; a job that is done is not done again.
 
     Args:
         out: the study's folder.
@@ -53,19 +63,19 @@ def run_job(out: Path, arm: str, seed: int) -> None:
     path = result_path(out, arm, seed)
     if path.exists():
         return
-    plan = read_plan(out)
-    torch.set_num_threads(plan.threads)
-    train(plan, out, plan.arm(arm), seed)
-    write_json(path, [asdict(row) for row in measure(plan, out, plan.arm(arm), seed)])
+    study = read_study(out)
+    torch.set_num_threads(study.threads)
+    train(study, out, study.arm(arm), seed)
+    write_json(path, [asdict(row) for row in measure(study, out, study.arm(arm), seed)])
 
 
-def claim_arms(plan: StudyPlan, out: Path) -> None:
+def claim_arms(study: StudyConfig, out: Path) -> None:
     """Note what each arm is, so that its results are never taken for another's.
 
     Raises:
         ValueError: if an arm of that name was another one.
     """
-    for arm in plan.arms:
+    for arm in study.arms:
         path, wanted = out / "arms" / f"{arm.name}.json", order_arguments(arm)
         if not path.exists():
             write_json(path, wanted)
@@ -73,9 +83,9 @@ def claim_arms(plan: StudyPlan, out: Path) -> None:
             raise ValueError(f"{out} has results of another arm {arm.name}; give this one another name")
 
 
-def times_stage(plan: StudyPlan) -> str:
+def times_stage(study: StudyConfig) -> str:
     """The name of the stage that times these rows."""
-    return f"times {sha256_json(list(plan.rows))[:8]}"
+    return f"times {sha256_json(list(study.rows))[:8]}"
 
 
 def run_folder(out: Path, arm: Arm, seed: int) -> Path:
@@ -83,11 +93,11 @@ def run_folder(out: Path, arm: Arm, seed: int) -> Path:
     return out / "runs" / f"{arm.name}-seed{seed}"
 
 
-def train(plan: StudyPlan, out: Path, arm: Arm, seed: int) -> None:
+def train(study: StudyConfig, out: Path, arm: Arm, seed: int) -> None:
     """Train an arm; goes on where a stopped training was."""
     fit(
         [
-            *("--config", str(plan.generator), f"--data.tokens={out / 'tokens'}"),
+            *("--config", str(study.generator), f"--data.tokens={out / 'tokens'}"),
             f"--data.seed={seed}",
             *(f"--model.{name}={json.dumps(value)}" for name, value in order_arguments(arm).items()),
             f"--seed_everything={seed}",
@@ -96,7 +106,7 @@ def train(plan: StudyPlan, out: Path, arm: Arm, seed: int) -> None:
     )
 
 
-def measure(plan: StudyPlan, out: Path, arm: Arm, seed: int) -> list[Measured]:
+def measure(study: StudyConfig, out: Path, arm: Arm, seed: int) -> list[Measured]:
     """Generate clips in each order of the arm with each guidance scale, and measure them."""
     run = run_folder(out, arm, seed)
     losses = read_metrics(run)
@@ -105,39 +115,39 @@ def measure(plan: StudyPlan, out: Path, arm: Arm, seed: int) -> list[Measured]:
     for place, (row, spec) in enumerate(arm.rows.items()):
         loss = "val/loss" if place == 0 else f"val/loss_{spec.name}"
         order = pipeline.find_order(spec.name)
-        for scale in plan.guidance:
-            clips, labels = generate(plan, pipeline, order, scale, seed)
-            if seed == plan.seeds[0]:
-                _picture(out / "pictures" / f"{row.replace(' ', '-')}-guidance{scale:g}.webp", plan, clips)
-            figures = judge(plan, out, clips, labels)
+        for scale in study.guidance:
+            clips, labels = generate(study, pipeline, order, scale, seed)
+            if seed == study.seeds[0]:
+                _picture(out / "pictures" / f"{row.replace(' ', '-')}-guidance{scale:g}.webp", study, clips)
+            figures = measure_clips(study, out, clips, labels)
             steps = order.steps
             measured.append(Measured(row, seed, scale, steps, losses[loss][-1][1], **figures))
     return measured
 
 
 def generate(
-    plan: StudyPlan, pipeline: VideoPipeline, order: GenerationOrder, scale: float, seed: int
+    study: StudyConfig, pipeline: VideoPipeline, order: GenerationOrder, scale: float, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Clips uint8 ``[B, T, H, W, 3]``, the classes in turn, and the classes asked for ``[B]``."""
-    labels = torch.arange(plan.clips) % len(pipeline.class_names)
-    config = SamplingConfig(guidance_scale=scale, top_k=plan.top_k)
-    tokens = pipeline.generate_tokens(labels, seed, config, plan.batch_size, order=order)
-    return pipeline.decode(tokens, plan.batch_size), labels
+    labels = torch.arange(study.clips) % len(pipeline.class_names)
+    config = SamplingConfig(guidance_scale=scale, top_k=study.top_k)
+    tokens = pipeline.generate_tokens(labels, seed, config, study.batch_size, order=order)
+    return pipeline.decode(tokens, study.batch_size), labels
 
 
-def judge(plan: StudyPlan, out: Path, clips: Tensor, labels: Tensor) -> dict[str, Any]:
+def measure_clips(study: StudyConfig, out: Path, clips: Tensor, labels: Tensor) -> dict[str, Any]:
     """The figures of `Measured` that come from pixels.
 
     Args:
-        plan: says how many clips are read.
+        study: says how many clips are read.
         out: the study's folder, with feature network and reference.
         clips: uint8 ``[B, T, H, W, 3]``.
         labels: the classes asked for ``[B]``.
     """
     reference: NDArray[np.float64] = np.load(out / REFERENCE, allow_pickle=False)["features"]
-    found = features(SmallI3DExtractor.load(out / "judge"), clips)
-    settings = plan.data
-    readings = analyse_clips(clips[: plan.read_clips], settings.fps, settings.num_classes)
+    found = features(SmallI3DExtractor.load(out / "classifier"), clips)
+    settings = study.data
+    readings = analyse_clips(clips[: study.read_clips], settings.fps, settings.num_classes)
     right = [reading.label == label for reading, label in zip(readings, labels.tolist(), strict=False)]
     errors = [min(reading.motion_error, 64.0) for reading in readings]
     return {
@@ -165,8 +175,8 @@ def _kinds(readings: list[Reading]) -> dict[str, int]:
     return {kind: sum(kind in one for one in shown) for kind in sorted(set().union(*shown))}
 
 
-def _picture(path: Path, plan: StudyPlan, clips: Tensor) -> None:
+def _picture(path: Path, study: StudyConfig, clips: Tensor) -> None:
     """The first clip of each class, side by side."""
-    names = plan.data.class_names
+    names = study.data.class_names
     with atomic_path(path) as temporary:
-        write_contact_sheet(temporary, clips[: len(names)], plan.data.fps, 8, names, scale=3)
+        write_contact_sheet(temporary, clips[: len(names)], study.data.fps, 8, names, scale=3)

@@ -10,8 +10,8 @@ import numpy as np
 from scipy import stats
 
 from parvideo.files import atomic_path, read_json, write_json
+from tools.order_study.config import Measured, StudyConfig, Timed
 from tools.order_study.job import result_path, times_stage
-from tools.order_study.plan import Measured, StudyPlan, Timed
 
 
 @dataclass(frozen=True)
@@ -98,37 +98,37 @@ def difference(a: Sequence[Measured], b: Sequence[Measured], figure: Figure) -> 
     )
 
 
-def write_report(out: Path, plan: StudyPlan) -> None:
+def write_report(out: Path, study: StudyConfig) -> None:
     """Write report.md, results.json and quality-against-time.svg of a study whose jobs are done."""
     measured = [
         Measured(**row)
-        for arm in plan.arms
-        for seed in plan.seeds
+        for arm in study.arms
+        for seed in study.seeds
         for row in read_json(result_path(out, arm.name, seed))
     ]
     references = [Measured(**row) for row in read_json(out / "references.json")]
-    times = {row["row"]: Timed(**row) for row in read_json(out / "state.json")[times_stage(plan)]["result"]}
-    differences = claimed(plan, measured)
+    times = {row["row"]: Timed(**row) for row in read_json(out / "state.json")[times_stage(study)]["result"]}
+    differences = claimed(study, measured)
     write_json(
         out / "results.json",
         {
-            "plan": read_json(out / "study.json"),
+            "study": read_json(out / "study.json"),
             "references": [asdict(row) for row in references],
             "measured": [asdict(row) for row in measured],
             "times": [asdict(row) for row in times.values()],
             "differences": [{**asdict(one), "distinct": one.distinct} for one in _finite(differences)],
         },
     )
-    parts = [_conditions(plan, out)]
-    for scale in plan.guidance:
-        rows = [_of(measured, name, scale) for name in plan.rows]
+    parts = [_conditions(study, out)]
+    for scale in study.guidance:
+        rows = [_of(measured, name, scale) for name in study.rows]
         parts.append(f"### Guidance scale {scale:g}\n\n{_table(rows, references, times)}")
     parts.append(f"### Differences, paired by seed\n\n{_differences(differences)}")
     with atomic_path(out / "report.md") as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     points = []
-    for name in plan.rows:
-        for scale in plan.guidance:
+    for name in study.rows:
+        for scale in study.guidance:
             values = [one.fvd for one in _of(measured, name, scale)]
             points.append(
                 Point(name, scale, times[name].transformer, float(np.mean(values)), _standard_error(values))
@@ -137,12 +137,12 @@ def write_report(out: Path, plan: StudyPlan) -> None:
         temporary.write_text(draw_points(points), encoding="utf-8")
 
 
-def claimed(plan: StudyPlan, measured: Sequence[Measured]) -> list[Difference]:
-    """The differences that the plan asks for, with each guidance scale."""
+def claimed(study: StudyConfig, measured: Sequence[Measured]) -> list[Difference]:
+    """The differences that the study asks for, with each guidance scale."""
     return [
         difference(_of(measured, a, scale), _of(measured, b, scale), figure)
-        for a, b in plan.compare
-        for scale in plan.guidance
+        for a, b in study.compare
+        for scale in study.guidance
         for figure in FIGURES
     ]
 
@@ -157,17 +157,17 @@ def _finite(differences: Sequence[Difference]) -> list[Difference]:
     return [one for one in differences if math.isfinite(one.low)]
 
 
-def _conditions(plan: StudyPlan, out: Path) -> str:
+def _conditions(study: StudyConfig, out: Path) -> str:
     seconds = read_json(out / "state.json")
     spent = sum(stage["seconds"] for stage in seconds.values())
-    settings = plan.data
+    settings = study.data
     return (
-        f"{settings.num_classes} classes, {plan.frames} frames of {plan.size} x {plan.size} pixels; "
-        f"{len(plan.seeds)} seeds; {plan.clips} clips a row, seed and scale, {plan.read_clips} of them read. "
-        f"Means over seeds, ± standard error. FVD is by the study's own feature network "
-        f"({plan.reference_clips} reference clips) and compares with nothing published. Seconds a clip: "
-        f"{plan.clock} time of {plan.threads} thread, batch {plan.timed_clips}, the highest guidance scale. "
-        f"The whole study took {spent / 60:.0f} minutes, {plan.workers} jobs at a time."
+        f"{settings.num_classes} classes, {study.frames} frames of {study.size} x {study.size} pixels; "
+        f"{len(study.seeds)} seeds; {study.clips} clips a row, seed and scale, {study.read_clips} of them "
+        f"read. Means over seeds, ± standard error. FVD is by the study's own feature network "
+        f"({study.reference_clips} reference clips) and compares with nothing published. Seconds a clip: "
+        f"{study.clock} time of {study.threads} thread, batch {study.timed_clips}, the highest guidance "
+        f"scale. The whole study took {spent / 60:.0f} minutes, {study.workers} jobs at a time."
     )
 
 

@@ -1,7 +1,7 @@
 """A small video classifier whose features give a Fréchet distance where no published weights are at hand.
 
 It follows I3D in kind (3D convolutions, batch normalisation, features averaged over space and time before the
-classifier) but is trained in a minute on the very data it judges. An FVD from it is NOT comparable with
+classifier) but is trained in a minute on the very data it scores. An FVD from it is NOT comparable with
 published FVD; `SmallI3DExtractor.comparability` says so in every report.
 """
 
@@ -106,7 +106,7 @@ class SmallI3DExtractor(nn.Module):
         return logits
 
     def train(self, mode: bool = True) -> "SmallI3DExtractor":
-        """Stay in eval mode: a judge does not learn."""
+        """Stay in eval mode: the network that scores does not learn."""
         return super().train(False)
 
     def save(self, folder: AnyPath) -> None:

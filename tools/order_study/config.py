@@ -1,6 +1,5 @@
-"""A study's plan: which transformers are trained, on what, and how what they generate is measured."""
+"""A study: which transformers are trained, on what, and how what they generate is measured."""
 
-import math
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,19 +29,20 @@ class Arm:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w-]+", self.name):
             raise ValueError(f"an arm's name is {self.name!r}; it may have letters, digits, - and _")
+        names = [spec.name for spec in (self.order, *self.more_orders)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"the orders of arm {self.name!r} are {', '.join(names)}; give none twice")
 
     @property
     def rows(self) -> dict[str, OrderSpec]:
-        """The orders it generates in, by the name that tables give them."""
+        """The orders it generates in, by the name that tables give them: ``any at 1x4x4``."""
         if not self.more_orders:
             return {self.name: self.order}
-        return {
-            f"{self.name} at {math.prod(spec.regions)}x": spec for spec in (self.order, *self.more_orders)
-        }
+        return {f"{self.name} at {spec.name}": spec for spec in (self.order, *self.more_orders)}
 
 
 @dataclass(frozen=True)
-class StudyPlan:
+class StudyConfig:
     """Everything that fixes a study; a folder is begun with one, and takes another with more arms or seeds.
 
     Attributes:
@@ -52,8 +52,8 @@ class StudyPlan:
         tokenizer: config of `parvideo fit`, beside the study's own file.
         generator: the same, for every arm; orders are added to it.
         views: clips tokenized of each training video.
-        judge_steps: training steps of the feature network that FVD and nothing else uses.
-        judge_clips: clips it is trained on.
+        classifier_steps: training steps of the feature network that FVD and nothing else uses.
+        classifier_clips: clips it is trained on.
         reference_clips: held-out clips that FVD compares with.
         clips: generated clips of each row, over all classes.
         read_clips: how many of them the exact reader reads.
@@ -77,8 +77,8 @@ class StudyPlan:
     generator: Path
     arms: list[Arm]
     views: int = 4
-    judge_steps: int = 300
-    judge_clips: int = 1024
+    classifier_steps: int = 300
+    classifier_clips: int = 1024
     reference_clips: int = 512
     clips: int = 256
     read_clips: int = 128
@@ -94,7 +94,7 @@ class StudyPlan:
     clock: Clock = "wall"
 
     def __post_init__(self) -> None:
-        for name in ("views", "judge_steps", "clips", "read_clips", "batch_size", "workers", "threads"):
+        for name in ("views", "classifier_steps", "clips", "read_clips", "batch_size", "workers", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         if self.read_clips > self.clips:
@@ -109,6 +109,8 @@ class StudyPlan:
         if self.clock == "cpu" and self.threads != 1:
             raise ValueError(f"clock cpu counts one thread's time; threads is {self.threads}")
         rows = self.rows
+        if len(rows) < sum(len(arm.rows) for arm in self.arms):
+            raise ValueError(f"two of the arms' rows have one name; the rows are {', '.join(rows)}")
         for pair in self.compare:
             for name in pair:
                 if name not in rows:
