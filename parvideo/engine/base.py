@@ -16,7 +16,7 @@ from parvideo.engine.block_weights import LayerWeights, fold, normalize
 from parvideo.engine.draw import block_size, draw_tokens
 from parvideo.engine.packed import DecodeLinear, packing_obstacle
 from parvideo.order import GenerationOrder
-from parvideo.sampling import SamplingConfig, check_request, known_tokens
+from parvideo.sampling import SamplingConfig, check_request, prefix_tokens
 from parvideo.sampling.noise import draw_uniforms
 from parvideo.transformer.blocks import TransformerBlock
 from parvideo.transformer.layout import SlotLayout
@@ -59,7 +59,7 @@ class Request:
         batch: B, the number of clips; R rows are the clips and, while guidance needs them, unguided copies.
         tokens: ordered tokens, int64 ``[R, N]``.
         labels: int64 ``[R]``.
-        known: which ordered tokens were given, bool ``[N]``.
+        prefix_mask: which ordered tokens were given, bool ``[N]``.
         uniforms: float64 ``[B, N]``, on the CPU.
         scales: guidance scale of each step.
         first: the first step with a token to generate.
@@ -71,7 +71,7 @@ class Request:
     batch: int
     tokens: Tensor
     labels: Tensor
-    known: Tensor
+    prefix_mask: Tensor
     uniforms: Tensor
     scales: list[float]
     first: int
@@ -157,8 +157,8 @@ class EngineBase:
         labels: Tensor,
         config: SamplingConfig | None,
         indices: Sequence[int] | None,
-        given: Tensor | None,
-        stream: int,
+        prefix: Tensor | None,
+        rng_stream: int,
     ) -> Request:
         """Check what is asked for, arguments as of `sampling.generate`, and draw its random numbers."""
         config = SamplingConfig() if config is None else config
@@ -170,7 +170,7 @@ class EngineBase:
         slots, batch = self.slots(order), len(labels)
         indices = range(batch) if indices is None else indices
         check_request(self.transformer, labels, indices)
-        known, tokens = known_tokens(self.transformer, order, given, batch)
+        prefix_mask, tokens = prefix_tokens(self.transformer, order, prefix, batch)
         if config.guided(order.steps):
             labels = torch.cat([labels, torch.full_like(labels, self.transformer.num_classes)])
         scales = [config.guidance_at(step, order.steps) for step in range(order.steps)]
@@ -180,10 +180,10 @@ class EngineBase:
             batch,
             tokens.repeat(len(labels) // batch, 1),
             labels,
-            known,
-            draw_uniforms(config.seed, indices, order.num_tokens, stream),
+            prefix_mask,
+            draw_uniforms(config.seed, indices, order.num_tokens, rng_stream),
             scales,
-            int(order.group[~known.cpu()].min()),
+            int(order.group[~prefix_mask.cpu()].min()),
             max((step for step, scale in enumerate(scales) if scale != 1.0), default=-1),
         )
 

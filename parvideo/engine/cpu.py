@@ -102,12 +102,12 @@ class CpuEngine(EngineBase):
         labels: Tensor,
         config: SamplingConfig | None = None,
         indices: Sequence[int] | None = None,
-        given: Tensor | None = None,
-        stream: int = 0,
+        prefix: Tensor | None = None,
+        rng_stream: int = 0,
         on_step: StepCallback | None = None,
     ) -> Tensor:
         """Generate the tokens of a batch of clips; arguments, result and errors as of `sampling.generate`."""
-        run = self.start(order, labels, config, indices, given, stream)
+        run = self.start(order, labels, config, indices, prefix, rng_stream)
         for step in range(run.first, order.steps):
             self.step(run, step)
             if on_step is not None:
@@ -121,14 +121,14 @@ class CpuEngine(EngineBase):
         labels: Tensor,
         config: SamplingConfig | None = None,
         indices: Sequence[int] | None = None,
-        given: Tensor | None = None,
-        stream: int = 0,
+        prefix: Tensor | None = None,
+        rng_stream: int = 0,
     ) -> DecodeRun:
         """Prepare the generation of a batch, and read the given frames in; arguments as of `generate`.
 
         Next comes `step` with the run's first step.
         """
-        request = self._request(order, labels, config, indices, given, stream)
+        request = self._request(order, labels, config, indices, prefix, rng_stream)
         slots = order.num_tokens
         shape = (2, len(request.labels), self.kv_heads, slots, self.head_dim)
         height = self.heads // self.kv_heads * request.slots.largest_group
@@ -153,13 +153,13 @@ class CpuEngine(EngineBase):
             run.keep(batch)
         hidden = self._hidden(run, slots)  # [R·S, dim]
         here = slice(slots.start, slots.stop)
-        if run.known[here].all():
+        if run.prefix_mask[here].all():
             return
         conditional = hidden[: batch * len(slots)]
         if run.scales[step] != 1.0:
             conditional = torch.lerp(hidden[batch * len(slots) :], conditional, run.scales[step])
         drawn = self._draw(conditional, run.uniforms[:, here].reshape(-1), run.config, run.probabilities)
-        drawn = torch.where(run.known[here], run.tokens[:batch, here], drawn.view(batch, -1))
+        drawn = torch.where(run.prefix_mask[here], run.tokens[:batch, here], drawn.view(batch, -1))
         run.tokens.view(-1, batch, run.order.num_tokens)[:, :, here] = drawn
 
     def _empty_cache(self, shape: tuple[int, ...]) -> Tensor:

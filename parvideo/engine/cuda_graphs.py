@@ -59,7 +59,7 @@ class StaticRun:
         start: the first slot of the next step, int64 ``[1]``.
         tokens: ordered tokens, then the ids that `CudaGraphEngine` gives the row's class and the transition
             tokens, int64 ``[R, N + 1 + transitions]``.
-        known: which ordered tokens were given, bool ``[N]``.
+        prefix_mask: which ordered tokens were given, bool ``[N]``.
         uniforms: float64 ``[B, N]``.
         scales: guidance scale at each slot, float32 ``[N]``.
         largest: least and greatest of the logits that were the largest for their token, float32 ``[2]``,
@@ -79,7 +79,7 @@ class StaticRun:
     config: SamplingConfig
     start: Tensor
     tokens: Tensor
-    known: Tensor
+    prefix_mask: Tensor
     uniforms: Tensor
     scales: Tensor
     largest: Tensor
@@ -148,8 +148,8 @@ class CudaGraphEngine(EngineBase):
         labels: Tensor,
         config: SamplingConfig | None = None,
         indices: Sequence[int] | None = None,
-        given: Tensor | None = None,
-        stream: int = 0,
+        prefix: Tensor | None = None,
+        rng_stream: int = 0,
         on_step: StepCallback | None = None,
     ) -> Tensor:
         """Generate the tokens of a batch of clips; arguments, result and errors as of `sampling.generate`.
@@ -158,7 +158,7 @@ class CudaGraphEngine(EngineBase):
         then does the host wait for the device.
         """
         with self._on_device():
-            request = self._request(order, labels, config, indices, given, stream)
+            request = self._request(order, labels, config, indices, prefix, rng_stream)
             run = self.start(request)
             for step in range(request.first, order.steps):
                 self.step(run, self.key(order, step, step <= request.last_guided))
@@ -183,7 +183,7 @@ class CudaGraphEngine(EngineBase):
             self._run = run = self._allocate(request)
         run.tokens[:, : order.num_tokens] = request.tokens
         run.tokens[:, order.num_tokens] = request.labels + transformer.codebook_size
-        run.known.copy_(request.known)
+        run.prefix_mask.copy_(request.prefix_mask)
         run.uniforms.copy_(request.uniforms)
         run.scales.copy_(torch.tensor(request.scales)[order.group])
         run.largest.zero_()
@@ -246,8 +246,8 @@ class CudaGraphEngine(EngineBase):
         drawn = self._draw(
             hidden, uniforms, run.config, run.probabilities, lambda logits: self._inspect(run, logits)
         )
-        known, held = run.known.index_select(0, slots), tokens[:batch].index_select(1, slots)
-        drawn = torch.where(known, held, drawn.view(batch, -1))
+        prefix_mask, held = run.prefix_mask.index_select(0, slots), tokens[:batch].index_select(1, slots)
+        drawn = torch.where(prefix_mask, held, drawn.view(batch, -1))
         tokens.index_copy_(1, slots, drawn.repeat(rows // batch, 1))
         run.start.add_(key.group)
 

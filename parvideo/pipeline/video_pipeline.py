@@ -263,14 +263,14 @@ class VideoPipeline:
         labels = self._labels(classes, 1)
         if len(clips) != len(labels):
             raise ValueError(f"got {len(clips)} clips and {len(labels)} classes; give each clip its class")
-        given = self.tokenizer.encode(to_float(as_tensor(clips).to(labels.device)))
-        tokens = self.extend_tokens(labels, given, latent_frames, overlap, seed, config, order=order)
+        prefix = self.tokenizer.encode(to_float(as_tensor(clips).to(labels.device)))
+        tokens = self.extend_tokens(labels, prefix, latent_frames, overlap, seed, config, order=order)
         return self.decode(tokens)
 
     def extend_tokens(
         self,
         labels: TensorLike | Sequence[int],
-        given: TensorLike | None = None,
+        prefix: TensorLike | None = None,
         latent_frames: int | None = None,
         overlap: int = 1,
         seed: int = 0,
@@ -283,7 +283,7 @@ class VideoPipeline:
 
         Args:
             labels: int64 ``[B]``, as of `generate_tokens`.
-            given: the first latent frames, int64 ``[B, k, h, w]``, if any.
+            prefix: the first latent frames, int64 ``[B, k, h, w]``, if any.
             latent_frames: length of the result; the trained length t if not given.
             overlap: latent frames that each window beyond the trained length takes over.
             seed: of the random numbers; takes the place of the config's.
@@ -299,9 +299,9 @@ class VideoPipeline:
             ValueError: if no latent frame would be generated, or the overlap does not fit the window.
         """
         labels = self._on_device(labels)
-        given = None if given is None else as_tensor(given, "given").to(labels.device)
+        prefix = None if prefix is None else as_tensor(prefix, "prefix").to(labels.device)
         length, plan = self.transformer.grid[0], self._order(order)
-        there = 0 if given is None else given.shape[1]
+        there = 0 if prefix is None else prefix.shape[1]
         goal = self.check_length(latent_frames, overlap, there)
         config = dataclasses.replace(config or SamplingConfig(), seed=seed)
         indices = range(len(labels)) if indices is None else indices
@@ -312,28 +312,28 @@ class VideoPipeline:
             labels: Tensor,
             config: SamplingConfig,
             indices: Sequence[int],
-            given: Tensor | None,
-            stream: int = 0,
+            prefix: Tensor | None,
+            rng_stream: int = 0,
         ) -> Tensor:
             nonlocal done
             on_step = _overall(progress, done, windows) if progress else None
             done += 1
-            return self._generate(plan, labels, config, indices, given, stream, on_step)
+            return self._generate(plan, labels, config, indices, prefix, rng_stream, on_step)
 
-        tokens = window(labels, config, indices, given)[:, :goal] if there < length else given
+        tokens = window(labels, config, indices, prefix)[:, :goal] if there < length else prefix
         assert tokens is not None
         if tokens.shape[1] < goal:
             missing = goal - tokens.shape[1]
             tokens = extend(self.transformer, plan, tokens, labels, missing, overlap, config, indices, window)
         return tokens
 
-    def check_length(self, latent_frames: int | None, overlap: int, given: int = 0) -> int:
+    def check_length(self, latent_frames: int | None, overlap: int, prefix: int = 0) -> int:
         """The length in latent frames that clips will have, once it is known to be possible.
 
         Args:
             latent_frames: wanted; the trained length if not given.
             overlap: latent frames that each window beyond the trained length takes over.
-            given: latent frames that are there already.
+            prefix: latent frames that are there already.
 
         Raises:
             ValueError: if no latent frame would be generated, or the overlap does not fit the window.
@@ -342,8 +342,8 @@ class VideoPipeline:
         goal = length if latent_frames is None else latent_frames
         whole_number(goal, "latent_frames", least=1)
         whole_number(overlap, "overlap", least=1)
-        if goal <= given:
-            raise ValueError(f"latent_frames must be more than the {given} that the clips have, got {goal}")
+        if goal <= prefix:
+            raise ValueError(f"latent_frames must be more than the {prefix} that the clips have, got {goal}")
         if goal > length and not 1 <= overlap < length:
             raise ValueError(
                 f"overlap must lie in 1..{length - 1} for a window of {length} latent frames, got {overlap}"
@@ -382,8 +382,8 @@ class VideoPipeline:
         labels: Tensor,
         config: SamplingConfig,
         indices: Sequence[int],
-        given: Tensor | None = None,
-        stream: int = 0,
+        prefix: Tensor | None = None,
+        rng_stream: int = 0,
         on_step: StepCallback | None = None,
     ) -> Tensor:
         """One batch: in windows, by the CPU engine, by CUDA graphs, or by the plain loop."""
@@ -393,17 +393,17 @@ class VideoPipeline:
                     f"engine is {self.engine!r} and window {self.window}: calls of several steps are "
                     "computed by parvideo.sampling.fixed_point; leave engine at 'auto' or window at None"
                 )
-            asked = (labels, config, indices, given, stream, on_step, self.window)
+            asked = (labels, config, indices, prefix, rng_stream, on_step, self.window)
             return fixed_point.generate(self.transformer, order, *asked)
         engine = self.engine
         if engine == "auto":
             engine = "cpu" if self._device.type == "cpu" and config.noise == "uniform" else "plain"
         if engine == "plain":
-            return generate(self.transformer, order, labels, config, indices, given, stream, on_step)
+            return generate(self.transformer, order, labels, config, indices, prefix, rng_stream, on_step)
         kind = CpuEngine if engine == "cpu" else CudaGraphEngine
         if not isinstance(self._engine, kind):
             self._engine = kind(self.transformer)
-        return self._engine.generate(order, labels, config, indices, given, stream, on_step)
+        return self._engine.generate(order, labels, config, indices, prefix, rng_stream, on_step)
 
     def _order(self, order: str | GenerationOrder | None) -> GenerationOrder:
         return order if isinstance(order, GenerationOrder) else self.find_order(order)

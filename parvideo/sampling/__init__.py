@@ -17,7 +17,7 @@ from parvideo.sampling.loop import (
     filtered,
     generate,
     invert_cumulative,
-    known_tokens,
+    prefix_tokens,
     sample_tokens,
 )
 
@@ -38,6 +38,6 @@ __all__ = [
     "filtered",
     "generate",
     "invert_cumulative",
-    "known_tokens",
+    "prefix_tokens",
     "sample_tokens",
 ]

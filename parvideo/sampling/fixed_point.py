@@ -28,7 +28,7 @@ from parvideo.sampling.loop import (
     check_largest,
     check_request,
     draw_unchecked,
-    known_tokens,
+    prefix_tokens,
 )
 from parvideo.sampling.noise import draw_gumbels, draw_uniforms
 from parvideo.transformer.model import VideoTransformer
@@ -57,8 +57,8 @@ def generate(
     labels: TensorLike,
     config: SamplingConfig | None = None,
     indices: Sequence[int] | None = None,
-    given: TensorLike | None = None,
-    stream: int = 0,
+    prefix: TensorLike | None = None,
+    rng_stream: int = 0,
     on_step: StepCallback | None = None,
     window: int = 32,
     count: CallCount | None = None,
@@ -71,8 +71,8 @@ def generate(
         labels: see there.
         config: see there; with ``noise='gumbel'`` fewer calls are needed than with uniforms.
         indices: see there.
-        given: see there.
-        stream: see there.
+        prefix: see there.
+        rng_stream: see there.
         on_step: called after each call with the steps that all clips have done and the steps in all.
         window: slots computed in a call for each clip, at most; whole groups, at least one.
         count: where to count calls and rows.
@@ -84,11 +84,11 @@ def generate(
         raise ValueError(f"window must be 1 slot or more, got {window}")
     config = SamplingConfig() if config is None else config
     labels = as_tensor(labels, "labels")
-    given = None if given is None else as_tensor(given, "given")
+    prefix = None if prefix is None else as_tensor(prefix, "prefix")
     indices = range(len(labels)) if indices is None else indices
     check_request(transformer, labels, indices)
-    known, tokens = known_tokens(transformer, order, given, len(labels))
-    run = _Run(transformer, order, labels, config, list(indices), known, tokens, stream, window)
+    prefix_mask, tokens = prefix_tokens(transformer, order, prefix, len(labels))
+    run = _Run(transformer, order, labels, config, list(indices), prefix_mask, tokens, rng_stream, window)
     while run.clips:
         run.call(count)
         if on_step is not None:
@@ -112,9 +112,9 @@ class _Run:
         labels: Tensor,
         config: SamplingConfig,
         indices: list[int],
-        known: Tensor,
+        prefix_mask: Tensor,
         tokens: Tensor,
-        stream: int,
+        rng_stream: int,
         window: int,
     ) -> None:
         self.layout = transformer.layout(order)
@@ -125,19 +125,19 @@ class _Run:
         self.copies = 2 if config.guided(order.steps) else 1
         scales = [config.guidance_at(step, order.steps) for step in range(order.steps)]
         self.scales = torch.tensor(scales, dtype=torch.float64)[order.group].to(device)
-        self.seen, self.known = order.mask.to(device), known
+        self.seen, self.prefix_mask = order.mask.to(device), prefix_mask
         self.labels = labels
         if self.copies == 2:
             self.labels = torch.cat([labels, torch.full_like(labels, transformer.num_classes)])
         self.clips, self.finished = list(range(len(labels))), tokens.clone()
-        self.noise = _Noise(config, indices, order, sum(self.factors), stream)
+        self.noise = _Noise(config, indices, order, sum(self.factors), rng_stream)
         # The first guess of every token is 0. Its nearest neighbour's token saves no calls: whatever comes
         # into the window is drawn anew at once.
         # A row shorter than the others is filled up with slots that stand for nothing, behind the order's.
         self.spare = max(window, *map(len, order.step_slots))
         self.tokens = torch.cat([tokens, tokens.new_zeros(len(tokens), self.spare)], dim=1)
         self.cache = transformer.make_cache(len(self.labels), self.spare)
-        first = int(order.group[~known.cpu()].min())
+        first = int(order.group[~prefix_mask.cpu()].min())
         if first > 0:
             before = range(self.bounds[first])
             transformer.hidden(tokens.repeat(self.copies, 1), self.labels, self.layout, before, self.cache)
@@ -170,7 +170,7 @@ class _Run:
         ]
         drawn, largest = (torch.cat(part) for part in zip(*parts, strict=True))
         held = self.tokens.gather(1, slots)
-        drawn = torch.where(self.known[real], held, drawn)
+        drawn = torch.where(self.prefix_mask[real], held, drawn)
         self.tokens.scatter_(1, slots, drawn)
         right = ((drawn == held) | beyond).long().cumprod(dim=1).sum(dim=1).tolist()
         for row, (start, stop, end, agreed) in enumerate(zip(starts, stops, ends, right, strict=True)):
@@ -234,13 +234,13 @@ class _Noise:
     """The random numbers of all clips; Gumbel numbers are drawn when needed, and kept for the window."""
 
     def __init__(
-        self, config: SamplingConfig, indices: list[int], order: GenerationOrder, codes: int, stream: int
+        self, config: SamplingConfig, indices: list[int], order: GenerationOrder, codes: int, rng_stream: int
     ) -> None:
-        self.seed, self.indices, self.codes, self.stream = config.seed, indices, codes, stream
+        self.seed, self.indices, self.codes, self.rng_stream = config.seed, indices, codes, rng_stream
         self.places: list[int] = order.permutation.tolist()
         self.uniforms = None
         if config.noise == "uniform":
-            self.uniforms = draw_uniforms(config.seed, indices, order.num_tokens, stream)
+            self.uniforms = draw_uniforms(config.seed, indices, order.num_tokens, rng_stream)
         self.held = {clip: (0, torch.empty(0, codes)) for clip in range(len(indices))}
 
     def at(self, clips: list[int], starts: list[int], stops: list[int], width: int) -> Tensor:
@@ -259,7 +259,7 @@ class _Noise:
         first, held = self.held[clip]
         held = held[max(0, start - first) :]
         missing = self.places[start + len(held) : stop]
-        new = draw_gumbels(self.seed, [self.indices[clip]], [missing], self.codes, self.stream)[0]
+        new = draw_gumbels(self.seed, [self.indices[clip]], [missing], self.codes, self.rng_stream)[0]
         held = torch.cat([held, new])
         self.held[clip] = (start, held)
         return held

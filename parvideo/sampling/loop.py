@@ -113,7 +113,7 @@ class SamplingConfig:
 
 
 Generate = Callable[[Tensor, SamplingConfig, Sequence[int], Tensor, int], Tensor]
-"""Generates a window: (labels, config, indices, given tokens, stream) -> tokens ``[B, t, h, w]``."""
+"""Generates a window: (labels, config, indices, prefix, rng_stream) -> tokens ``[B, t, h, w]``."""
 
 
 def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
@@ -233,8 +233,8 @@ def generate(
     labels: TensorLike,
     config: SamplingConfig | None = None,
     indices: Sequence[int] | None = None,
-    given: TensorLike | None = None,
-    stream: int = 0,
+    prefix: TensorLike | None = None,
+    rng_stream: int = 0,
     on_step: StepCallback | None = None,
 ) -> Tensor:
     """Generate the tokens of a batch of clips, one group of the order per forward call.
@@ -245,9 +245,9 @@ def generate(
         labels: class of each clip, int64 ``[B]``; classes may differ. The null class generates without one.
         config: how to draw; the defaults if not given.
         indices: index of each sample, which with the seed keys its random numbers; 0..B-1 if not given.
-        given: the first k latent frames to go on from, int64 ``[B, k, h, w]`` with k < t
+        prefix: the first k latent frames to go on from, int64 ``[B, k, h, w]`` with k < t
             (frame-conditional generation); they come back unchanged.
-        stream: which of a sample's independent streams of random numbers to draw from.
+        rng_stream: which of a sample's independent streams of random numbers to draw from.
         on_step: called after each step with (steps done, steps in all).
 
     Returns:
@@ -260,17 +260,17 @@ def generate(
     config = SamplingConfig() if config is None else config
     layout = transformer.layout(order)
     labels = as_tensor(labels, "labels")
-    given = None if given is None else as_tensor(given, "given")
+    prefix = None if prefix is None else as_tensor(prefix, "prefix")
     indices = range(len(labels)) if indices is None else indices
     check_request(transformer, labels, indices)
-    known, tokens = known_tokens(transformer, order, given, len(labels))
-    uniforms = draw_uniforms(config.seed, indices, order.num_tokens, stream).to(labels.device)
+    prefix_mask, tokens = prefix_tokens(transformer, order, prefix, len(labels))
+    uniforms = draw_uniforms(config.seed, indices, order.num_tokens, rng_stream).to(labels.device)
 
     guided = config.guided(order.steps)
     rows = torch.cat([labels, torch.full_like(labels, transformer.num_classes)]) if guided else labels
     copies = 2 if guided else 1
     cache = transformer.make_cache(len(rows))
-    first = int(order.group[~known.cpu()].min())
+    first = int(order.group[~prefix_mask.cpu()].min())
     if first > 0:
         transformer.hidden(
             tokens.repeat(copies, 1), rows, layout, range(order.step_slots[first].start), cache
@@ -287,9 +287,9 @@ def generate(
             noise = uniforms[:, here]
         else:
             places = [order.permutation[here].tolist()] * len(labels)
-            noise = draw_gumbels(config.seed, indices, places, logits.shape[-1], stream).to(labels.device)
+            noise = draw_gumbels(config.seed, indices, places, logits.shape[-1], rng_stream).to(labels.device)
         drawn = sample_tokens(logits, noise, config, transformer.factors)
-        tokens[:, here] = torch.where(known[here], tokens[:, here], drawn)
+        tokens[:, here] = torch.where(prefix_mask[here], tokens[:, here], drawn)
         if on_step is not None:
             on_step(step + 1, order.steps)
     return order.unflatten(tokens)
@@ -342,11 +342,11 @@ def extend(
         raise ValueError(f"frames must be positive, got {frames}")
     goal = tokens.shape[1] + frames
     while tokens.shape[1] < goal:
-        given, stream = tokens[:, -overlap:], tokens.shape[1]
+        prefix, rng_stream = tokens[:, -overlap:], tokens.shape[1]
         if window is None:
-            clip = generate(transformer, order, labels, config, indices, given, stream)
+            clip = generate(transformer, order, labels, config, indices, prefix, rng_stream)
         else:
-            clip = window(labels, config, indices, given, stream)
+            clip = window(labels, config, indices, prefix, rng_stream)
         tokens = torch.cat([tokens, clip[:, overlap:]], dim=1)
     return tokens[:, :goal]
 
@@ -373,28 +373,28 @@ def check_request(transformer: VideoTransformer, labels: Tensor, indices: Sequen
         check_seed(index, "sample index")
 
 
-def known_tokens(
-    transformer: VideoTransformer, order: GenerationOrder, given: Tensor | None, batch: int
+def prefix_tokens(
+    transformer: VideoTransformer, order: GenerationOrder, prefix: Tensor | None, batch: int
 ) -> tuple[Tensor, Tensor]:
     """Which ordered tokens are given, bool ``[N]``, and all tokens with those filled in, ``[B, N]``."""
     t, h, w = order.grid
     device = transformer.head.weight.device
     grid = torch.zeros(batch, t, h, w, dtype=torch.int64, device=device)
     frames = 0
-    if given is not None:
-        frames = given.shape[1] if given.ndim == 4 else 0
-        if given.shape != (batch, frames, h, w) or not 1 <= frames < t:
+    if prefix is not None:
+        frames = prefix.shape[1] if prefix.ndim == 4 else 0
+        if prefix.shape != (batch, frames, h, w) or not 1 <= frames < t:
             raise ValueError(
-                f"given tokens must be [{batch}, k, {h}, {w}] with 1 <= k < {t} latent frames, "
-                f"got {list(given.shape)}"
+                f"prefix must be [{batch}, k, {h}, {w}] with 1 <= k < {t} latent frames, "
+                f"got {list(prefix.shape)}"
             )
-        if given.is_floating_point() or given.dtype == torch.bool:
-            raise ValueError(f"given tokens must be int64, got {given.dtype}")
-        if given.min() < 0 or given.max() >= transformer.codebook_size:
+        if prefix.is_floating_point() or prefix.dtype == torch.bool:
+            raise ValueError(f"prefix must be int64, got {prefix.dtype}")
+        if prefix.min() < 0 or prefix.max() >= transformer.codebook_size:
             raise ValueError(
-                f"given tokens must lie in 0..{transformer.codebook_size - 1}, "
-                f"got {int(given.min())}..{int(given.max())}"
+                f"prefix must lie in 0..{transformer.codebook_size - 1}, "
+                f"got {int(prefix.min())}..{int(prefix.max())}"
             )
-        grid[:, :frames] = given
-    known = (order.target_coords[:, 0] < frames).to(device)
-    return known, order.flatten(grid)
+        grid[:, :frames] = prefix
+    prefix_mask = (order.target_coords[:, 0] < frames).to(device)
+    return prefix_mask, order.flatten(grid)

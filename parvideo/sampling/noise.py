@@ -16,7 +16,7 @@ GUMBEL = 1
 """Third word of the generator's counter, which is 0 where uniforms are drawn: the two never meet."""
 
 
-def draw_uniforms(seed: int, indices: Sequence[int], count: int, stream: int = 0) -> Tensor:
+def draw_uniforms(seed: int, indices: Sequence[int], count: int, rng_stream: int = 0) -> Tensor:
     """Uniforms in [0, 1) for each sample, float64 ``[len(indices), count]``, keyed by (seed, index).
 
     Seeds and indices are whole numbers of 64 bits. Streams are parts of one key's sequence too far apart to
@@ -25,14 +25,14 @@ def draw_uniforms(seed: int, indices: Sequence[int], count: int, stream: int = 0
     # Of a list of mixed sizes numpy would make floats, in which large numbers are equal.
     keys = [np.array([seed, index], np.uint64) for index in indices]
     rows = [
-        np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, stream])).random(count)
+        np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, rng_stream])).random(count)
         for key in keys
     ]
     return torch.from_numpy(np.stack(rows))
 
 
 def draw_gumbels(
-    seed: int, indices: Sequence[int], places: Sequence[Sequence[int]], codes: int, stream: int = 0
+    seed: int, indices: Sequence[int], places: Sequence[Sequence[int]], codes: int, rng_stream: int = 0
 ) -> Tensor:
     """Standard Gumbel numbers from a counter-based generator, float32 ``[B, S, codes]``, on the CPU.
 
@@ -42,13 +42,13 @@ def draw_gumbels(
         places: for each sample the S places on the grid, as raster indices: the noise of a token does not
             depend on the order in which tokens are generated.
         codes: numbers a token: the codebook, or with factors the sum of them.
-        stream: one of a key's independent streams.
+        rng_stream: one of a key's independent streams.
     """
     numbers = np.empty((len(indices), len(places[0]) if places else 0, codes))
     for row, (index, cells) in enumerate(zip(indices, places, strict=True)):
         key = np.array([seed, index], np.uint64)
         for column, cell in enumerate(cells):
-            generator = np.random.Philox(key=key, counter=[0, cell, GUMBEL, stream])
+            generator = np.random.Philox(key=key, counter=[0, cell, GUMBEL, rng_stream])
             numbers[row, column] = np.random.Generator(generator).random(codes)
     with np.errstate(divide="ignore"):  # of a uniform that is 0 comes -inf: that code is not drawn
         return torch.from_numpy((-np.log(-np.log(numbers))).astype(np.float32))

@@ -34,13 +34,13 @@ PACKED = [
 def test_tokens_equal_the_plain_loops(order: GenerationOrder, config: SamplingConfig, packed: bool) -> None:
     model = make(order)
     engine = CpuEngine(model, packed=packed)
-    for given in (
+    for prefix in (
         None,
         torch.randint(0, VOCABULARY, (3, 1, 4, 4)),
         torch.randint(0, VOCABULARY, (3, 2, 4, 4)),
     ):
-        expected = generate(model, order, LABELS, config, given=given)
-        assert torch.equal(engine.generate(order, LABELS, config, given=given), expected)
+        expected = generate(model, order, LABELS, config, prefix=prefix)
+        assert torch.equal(engine.generate(order, LABELS, config, prefix=prefix), expected)
 
 
 @pytest.mark.parametrize("packed", PACKED)
@@ -64,10 +64,12 @@ def test_every_kind_of_model(changes: dict[str, Any], packed: bool) -> None:
         order = spec.build(GRID)
         model = make(order, **changes)
         for config in (CONFIGS["greedy"], CONFIGS["plain"], CONFIGS["interval"]):
-            given = torch.randint(0, 60, (3, 1, 4, 4))
-            expected = generate(model, order, LABELS, config, [5, 6, 9], given, stream=2)
+            prefix = torch.randint(0, 60, (3, 1, 4, 4))
+            expected = generate(model, order, LABELS, config, [5, 6, 9], prefix, rng_stream=2)
             engine = CpuEngine(model, packed=packed)
-            assert torch.equal(engine.generate(order, LABELS, config, [5, 6, 9], given, stream=2), expected)
+            assert torch.equal(
+                engine.generate(order, LABELS, config, [5, 6, 9], prefix, rng_stream=2), expected
+            )
 
 
 def test_the_function_takes_what_generate_takes_and_reports_progress() -> None:
@@ -83,11 +85,11 @@ def test_the_function_takes_what_generate_takes_and_reports_progress() -> None:
 
 def test_large_requests_are_split_and_stay_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
-    given = torch.randint(0, VOCABULARY, (3, 1, 4, 4))
-    expected = generate(model, ORDER, LABELS, CONFIGS["top-k"], given=given)
+    prefix = torch.randint(0, VOCABULARY, (3, 1, 4, 4))
+    expected = generate(model, ORDER, LABELS, CONFIGS["top-k"], prefix=prefix)
     for name in ("cpu.SCORES", "base.LOGITS", "base.PREFILL"):
         monkeypatch.setattr(f"parvideo.engine.{name}", 1)
-    assert torch.equal(CpuEngine(model).generate(ORDER, LABELS, CONFIGS["top-k"], given=given), expected)
+    assert torch.equal(CpuEngine(model).generate(ORDER, LABELS, CONFIGS["top-k"], prefix=prefix), expected)
 
 
 def test_one_engine_serves_several_orders_at_once() -> None:
@@ -96,9 +98,9 @@ def test_one_engine_serves_several_orders_at_once() -> None:
     model = make(target_positions=True, num_transitions=max(order.num_transitions for order in orders))
     engine = CpuEngine(model)
     configs = [CONFIGS["interval"], CONFIGS["top-k"], CONFIGS["plain"], CONFIGS["greedy"]]
-    for given in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):
+    for prefix in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):
         asked = list(zip(orders, configs, strict=True))
-        runs = [engine.start(order, LABELS, config, given=given) for order, config in asked]
+        runs = [engine.start(order, LABELS, config, prefix=prefix) for order, config in asked]
         for step in range(max(order.steps for order in orders)):
             for run in runs:
                 if run.first <= step < run.order.steps:
@@ -106,7 +108,7 @@ def test_one_engine_serves_several_orders_at_once() -> None:
         for run, (order, config) in zip(runs, asked, strict=True):
             assert run.order is order
             made = order.unflatten(run.tokens[: run.batch])
-            assert torch.equal(made, generate(model, order, LABELS, config, given=given))
+            assert torch.equal(made, generate(model, order, LABELS, config, prefix=prefix))
 
 
 def test_an_order_is_arranged_once_and_equal_orders_give_equal_tokens() -> None:
@@ -232,7 +234,7 @@ def test_bad_requests_are_refused() -> None:
     with pytest.raises(ValueError, match="2 sample indices for 3 labels"):
         CpuEngine(model).generate(ORDER, LABELS, indices=[0, 1])
     with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
-        CpuEngine(model).generate(ORDER, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
+        CpuEngine(model).generate(ORDER, LABELS, prefix=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
     torch.nn.init.constant_(model.head.weight, math.nan)
     with pytest.raises(ValueError, match="NaN"):
         CpuEngine(model).generate(ORDER, LABELS)

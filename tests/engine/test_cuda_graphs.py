@@ -38,13 +38,13 @@ def _small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tokens_equal_the_plain_loops(order: GenerationOrder, config: SamplingConfig) -> None:
     model = make(order)
     engine = CudaGraphEngine(model)
-    for given in (
+    for prefix in (
         None,
         torch.randint(0, VOCABULARY, (3, 1, 4, 4)),
         torch.randint(0, VOCABULARY, (3, 2, 4, 4)),
     ):
-        expected = generate(model, order, LABELS, config, given=given)
-        assert torch.equal(engine.generate(order, LABELS, config, given=given), expected)
+        expected = generate(model, order, LABELS, config, prefix=prefix)
+        assert torch.equal(engine.generate(order, LABELS, config, prefix=prefix), expected)
 
 
 @pytest.mark.parametrize("changes", KINDS, ids=str)
@@ -54,11 +54,13 @@ def test_every_kind_of_model(changes: dict[str, Any]) -> None:
         model = make(order, **changes)
         engine = CudaGraphEngine(model)
         for labels in (LABELS, LABELS[:1]):
-            given = torch.randint(0, 60, (len(labels), 1, 4, 4))
+            prefix = torch.randint(0, 60, (len(labels), 1, 4, 4))
             indices = [5, 6, 9][: len(labels)]
             for config in (CONFIGS["greedy"], CONFIGS["plain"], CONFIGS["interval"]):
-                expected = generate(model, order, labels, config, indices, given, stream=2)
-                assert torch.equal(engine.generate(order, labels, config, indices, given, stream=2), expected)
+                expected = generate(model, order, labels, config, indices, prefix, rng_stream=2)
+                assert torch.equal(
+                    engine.generate(order, labels, config, indices, prefix, rng_stream=2), expected
+                )
 
 
 def test_a_second_batch_takes_the_firsts_place_and_its_tensors() -> None:
@@ -69,12 +71,12 @@ def test_a_second_batch_takes_the_firsts_place_and_its_tensors() -> None:
     engine.generate(ORDER, LABELS, first)
     run = engine._run
     assert run is not None
-    for labels, given in ((LABELS.flip(0), None), (LABELS, torch.randint(0, VOCABULARY, (3, 1, 4, 4)))):
-        expected = generate(model, ORDER, labels, second, given=given)
+    for labels, prefix in ((LABELS.flip(0), None), (LABELS, torch.randint(0, VOCABULARY, (3, 1, 4, 4)))):
+        expected = generate(model, ORDER, labels, second, prefix=prefix)
         with torch.inference_mode():
             for cache in run.cache:
                 cache.fill_(math.nan)  # nothing of the batch before is read
-        assert torch.equal(engine.generate(ORDER, labels, second, given=given), expected)
+        assert torch.equal(engine.generate(ORDER, labels, second, prefix=prefix), expected)
         assert engine._run is run
     for other in (SamplingConfig(), SamplingConfig(guidance_scale=2.0, top_k=5), first):
         assert torch.equal(engine.generate(ORDER, LABELS, other), generate(model, ORDER, LABELS, other))
@@ -101,8 +103,8 @@ def test_one_engine_serves_several_orders_at_once() -> None:
     """Runs in different orders, step by step in turn; each is held apart from the one the engine keeps."""
     model, orders = wide_and_orders(num_kv_heads=2)
     engine, config = CudaGraphEngine(model), CONFIGS["interval"]
-    for given in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):
-        requests = [engine._request(order, LABELS, config, None, given, 0) for order in orders]
+    for prefix in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):
+        requests = [engine._request(order, LABELS, config, None, prefix, 0) for order in orders]
         runs = [engine.start(request) for request in requests]
         assert len(set(map(id, runs))) == len(orders)
         for step in range(max(order.steps for order in orders)):
@@ -111,7 +113,7 @@ def test_one_engine_serves_several_orders_at_once() -> None:
                     engine.step(run, engine.key(request.order, step, step <= request.last_guided))
         for run, order in zip(runs, orders, strict=True):
             made = order.unflatten(run.tokens[: run.batch, : order.num_tokens])
-            assert torch.equal(made, generate(model, order, LABELS, config, given=given))
+            assert torch.equal(made, generate(model, order, LABELS, config, prefix=prefix))
 
 
 def test_a_batch_in_another_order_takes_no_tensors_over() -> None:
@@ -185,7 +187,7 @@ def test_progress_is_reported_and_requests_are_checked() -> None:
     with pytest.raises(ValueError, match=r"labels must lie in 0..3"):
         CudaGraphEngine(model).generate(ORDER, torch.tensor([9]))
     with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
-        CudaGraphEngine(model).generate(ORDER, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
+        CudaGraphEngine(model).generate(ORDER, LABELS, prefix=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
@@ -240,13 +242,13 @@ def test_graphs_change_no_token(order: GenerationOrder, dtype: torch.dtype) -> N
     graphs, eager = CudaGraphEngine(model, dtype), CudaGraphEngine(model, dtype, graphs=False)
     assert graphs.describe()["steps"] == "CUDA graphs"
     for config in CONFIGS.values():
-        for given in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):
-            there = None if given is None else given.cuda()
-            made = graphs.generate(order, labels, config, given=there)
-            assert torch.equal(made, graphs.generate(order, labels, config, given=there))  # all replayed
-            assert torch.equal(made, eager.generate(order, labels, config, given=there))
+        for prefix in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):
+            there = None if prefix is None else prefix.cuda()
+            made = graphs.generate(order, labels, config, prefix=there)
+            assert torch.equal(made, graphs.generate(order, labels, config, prefix=there))  # all replayed
+            assert torch.equal(made, eager.generate(order, labels, config, prefix=there))
             if dtype == torch.float32:
-                expected = generate(reference, order, LABELS, config, given=given)
+                expected = generate(reference, order, LABELS, config, prefix=prefix)
                 assert torch.equal(made.cpu(), expected)
         assert graphs._run is not None
         assert 0 < len(graphs._run.graphs) <= 2 * 2 * 3

@@ -29,14 +29,14 @@ class LiveBytes(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self.known: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.prefix_mask: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        outside = set(self.storages((args, kwargs))) - set(self.known)
+        outside = set(self.storages((args, kwargs))) - set(self.prefix_mask)
         out = func(*args, **(kwargs or {}))
         for storage in self.storages(out):
-            if storage not in outside and storage not in self.known:
-                self.known.add(storage)
+            if storage not in outside and storage not in self.prefix_mask:
+                self.prefix_mask.add(storage)
                 self.now += storage.nbytes()
                 weakref.finalize(storage, self.free, storage.nbytes())
         self.peak = max(self.peak, self.now)

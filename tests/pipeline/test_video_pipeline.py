@@ -193,12 +193,12 @@ def test_what_cannot_go_on_is_refused() -> None:
 
 def test_a_batch_of_any_length_does_not_depend_on_what_goes_with_it() -> None:
     pipeline = make()
-    labels, given = torch.tensor([0, 1, 2]), torch.randint(0, 9, (3, 1, 2, 2))
-    for beginning, latent_frames in ((None, 2), (None, 1), (None, 4), (given, 2), (given, 5)):
+    labels, prefix = torch.tensor([0, 1, 2]), torch.randint(0, 9, (3, 1, 2, 2))
+    for beginning, latent_frames in ((None, 2), (None, 1), (None, 4), (prefix, 2), (prefix, 5)):
         whole = pipeline.extend_tokens(labels, beginning, latent_frames, 1, 7)
         assert whole.shape == (3, latent_frames, 2, 2)
         if beginning is not None:
-            assert torch.equal(whole[:, :1], given)
+            assert torch.equal(whole[:, :1], prefix)
         elif latent_frames >= 2:
             assert torch.equal(whole[:, :2], pipeline.generate_tokens(labels, 7))
         part = None if beginning is None else beginning[1:]
@@ -209,8 +209,10 @@ def test_a_batch_of_any_length_does_not_depend_on_what_goes_with_it() -> None:
 
 def test_progress_counts_every_window() -> None:
     seen: list[tuple[int, int]] = []
-    given = torch.randint(0, 9, (1, 1, 2, 2))
-    make().extend_tokens(torch.tensor([0]), given, 5, progress=lambda done, total: seen.append((done, total)))
+    prefix = torch.randint(0, 9, (1, 1, 2, 2))
+    make().extend_tokens(
+        torch.tensor([0]), prefix, 5, progress=lambda done, total: seen.append((done, total))
+    )
     # Four windows of five steps; in each the first frame is given, which takes all steps but the last.
     assert seen == [(5 * window, 20) for window in (1, 2, 3, 4)]
 
@@ -283,14 +285,14 @@ def test_a_trained_order_is_chosen_by_its_name_or_regions(tmp_path: Path) -> Non
 
 def test_clips_go_on_in_the_order_asked_for(tmp_path: Path) -> None:
     pipeline = VideoPipeline.from_pretrained(several_orders(tmp_path))
-    given, made = torch.randint(0, 9, (3, 1, 2, 2)), []
+    prefix, made = torch.randint(0, 9, (3, 1, 2, 2)), []
     for order in pipeline.orders:
-        tokens = pipeline.extend_tokens(LABELS, given, 4, 1, 3, order=order.name)
+        tokens = pipeline.extend_tokens(LABELS, prefix, 4, 1, 3, order=order.name)
         config = SamplingConfig(seed=3)
-        start = generate(pipeline.transformer, order, LABELS, config, given=given)
+        start = generate(pipeline.transformer, order, LABELS, config, prefix=prefix)
         assert torch.equal(tokens, extend(pipeline.transformer, order, start, LABELS, 2, 1, config))
         made.append(tokens)
-    assert torch.equal(pipeline.extend_tokens(LABELS, given, 4, 1, 3), made[0])
+    assert torch.equal(pipeline.extend_tokens(LABELS, prefix, 4, 1, 3), made[0])
     assert not torch.equal(made[0], made[1])
 
 
@@ -340,7 +342,7 @@ def test_a_window_and_the_noise_are_passed_on(tmp_path: Path, monkeypatch: pytes
     asked = []
     original = fixed_point.generate
     monkeypatch.setattr(
-        fixed_point, "generate", lambda *given: (asked.append(given[-1]), original(*given))[1]
+        fixed_point, "generate", lambda *prefix: (asked.append(prefix[-1]), original(*prefix))[1]
     )
     for noise in ("uniform", "gumbel"):
         config = SamplingConfig(guidance_scale=2.0, noise=noise)  # type: ignore[arg-type]

@@ -139,8 +139,8 @@ def test_models_take_arrays_and_folders_whose_names_are_text(tmp_path: Path) -> 
         assert torch.equal(tokenizer.decode(tokens.numpy()), tokenizer.decode(tokens))
     assert torch.equal(order.unflatten(order.flatten(tokens.numpy()).numpy()), tokens)
     labels = np.arange(4) % 2
-    made = generate(transformer, order, labels, given=tokens[:, :1].numpy())
-    assert torch.equal(made, generate(transformer, order, torch.from_numpy(labels), given=tokens[:, :1]))
+    made = generate(transformer, order, labels, prefix=tokens[:, :1].numpy())
+    assert torch.equal(made, generate(transformer, order, torch.from_numpy(labels), prefix=tokens[:, :1]))
     assert extend(transformer, order, made.numpy(), labels, 1, 1).shape[1] == made.shape[1] + 1
     pipeline = VideoPipeline.from_pretrained(f"{tmp_path}/model")
     assert torch.equal(pipeline.generate_tokens(labels), pipeline.generate_tokens(torch.from_numpy(labels)))

@@ -91,7 +91,7 @@ def test_what_is_recorded_would_show_a_wait() -> None:
 
 
 def addresses(run: StaticRun) -> list[int]:
-    fixed = [run.start, run.tokens, run.known, run.uniforms, run.scales, run.largest, run.probabilities]
+    fixed = [run.start, run.tokens, run.prefix_mask, run.uniforms, run.scales, run.largest, run.probabilities]
     return [tensor.data_ptr() for tensor in (*fixed, *run.cache)]
 
 
@@ -220,11 +220,11 @@ def test_replayed_steps_change_no_token(order: GenerationOrder, config: Sampling
     model = make(order, target_positions=True, num_kv_heads=2)
     engine = CudaGraphEngine(model)
     engine.graphs = True
-    for number, given in enumerate((None, torch.randint(0, VOCABULARY, (3, 1, 4, 4)))):
+    for number, prefix in enumerate((None, torch.randint(0, VOCABULARY, (3, 1, 4, 4)))):
         again = dataclasses.replace(config, seed=number)
         made, replayed = RecordedGraph.made, RecordedGraph.replays
-        expected = generate(model, order, LABELS, again, given=given)
-        assert torch.equal(engine.generate(order, LABELS, again, given=given), expected)
+        expected = generate(model, order, LABELS, again, prefix=prefix)
+        assert torch.equal(engine.generate(order, LABELS, again, prefix=prefix), expected)
         assert RecordedGraph.replays > replayed
         assert number == 0 or RecordedGraph.made == made  # all keys were captured with the first batch
     assert engine._run is not None

@@ -56,9 +56,9 @@ def test_tokens_are_the_plain_loops(
     model = exact(order, **kind)
     config = dataclasses.replace(CONFIGS[name], seed=seed, noise=noise)  # type: ignore[arg-type]
     labels = torch.randint(0, CLASSES + 1, (clips,))
-    given = torch.randint(0, VOCABULARY, (clips, frames, *GRID[1:])) if frames else None
+    prefix = torch.randint(0, VOCABULARY, (clips, frames, *GRID[1:])) if frames else None
     indices = [seed + 3 * clip for clip in range(clips)]
-    expected = generate(model, order, labels, config, indices, given, stream=frames)
+    expected = generate(model, order, labels, config, indices, prefix, rng_stream=frames)
     count, seen = fixed_point.CallCount(), list[tuple[int, int]]()
     got = fixed_point.generate(
         model,
@@ -66,8 +66,8 @@ def test_tokens_are_the_plain_loops(
         labels,
         config,
         indices,
-        given,
-        stream=frames,
+        prefix,
+        rng_stream=frames,
         window=window,
         count=count,
         on_step=lambda *done: seen.append(done),

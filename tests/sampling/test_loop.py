@@ -203,10 +203,10 @@ def test_given_frames_come_back_and_condition_the_rest(counts: tuple[int, int, i
     free = generate(model, order, LABELS, config)
     for frames in (1, 2):
         # What the model would have made anyway, given, changes nothing ...
-        assert torch.equal(generate(model, order, LABELS, config, given=free[:, :frames]), free)
+        assert torch.equal(generate(model, order, LABELS, config, prefix=free[:, :frames]), free)
         # ... and something else does, and is kept.
         other = (free[:, :frames] + 1) % VOCABULARY
-        clip = generate(model, order, LABELS, config, given=other)
+        clip = generate(model, order, LABELS, config, prefix=other)
         assert torch.equal(clip[:, :frames], other)
         ordered = order.flatten(clip)
         open_slots = order.target_coords[:, 0] >= frames
@@ -223,7 +223,7 @@ def test_extension_continues_each_window_from_the_last() -> None:
     assert torch.equal(longer[:, :3], start)
     # A longer request begins with the shorter one, and windows do not repeat each other's draws.
     assert torch.equal(extend(model, ORDER, start, LABELS, 5, 1, config)[:, :6], longer)
-    again = generate(model, ORDER, LABELS, config, given=start[:, -1:])
+    again = generate(model, ORDER, LABELS, config, prefix=start[:, -1:])
     assert not torch.equal(longer[:, 3:5], again[:, 1:])
 
 
@@ -306,14 +306,14 @@ def test_bad_requests_are_refused() -> None:
     for index, message in ((-1, "sample index is -1"), (2**64, "sample index"), (0.5, "0.5; .* whole")):
         with pytest.raises(ValueError, match=message):
             generate(model, ORDER, LABELS[:1], indices=[index])  # type: ignore[list-item]
-    with pytest.raises(ValueError, match="given tokens must be int64, got torch.float32"):
-        generate(model, ORDER, LABELS, given=torch.zeros(3, 1, 4, 4))
+    with pytest.raises(ValueError, match="prefix must be int64, got torch.float32"):
+        generate(model, ORDER, LABELS, prefix=torch.zeros(3, 1, 4, 4))
     with pytest.raises(ValueError, match="training mode"):
         generate(make().train(), ORDER, LABELS)
     with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
-        generate(model, ORDER, LABELS, given=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
-    with pytest.raises(ValueError, match=r"given tokens must lie in 0..19, got 0..99"):
-        generate(model, ORDER, LABELS, given=torch.arange(48).reshape(3, 1, 4, 4).clamp(max=99) // 47 * 99)
+        generate(model, ORDER, LABELS, prefix=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"prefix must lie in 0..19, got 0..99"):
+        generate(model, ORDER, LABELS, prefix=torch.arange(48).reshape(3, 1, 4, 4).clamp(max=99) // 47 * 99)
     with pytest.raises(ValueError, match="overlap must lie in 1..2"):
         extend(model, ORDER, generate(model, ORDER, LABELS), LABELS, frames=2, overlap=3)
     with pytest.raises(ValueError, match=r"this model is for grid \(3, 4, 4\), the order for \(2, 4, 4\)"):

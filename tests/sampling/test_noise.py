@@ -45,7 +45,7 @@ def test_every_number_has_a_key_of_its_own() -> None:
     first = draw_gumbels(0, [0, 1], [[5, 6], [5, 6]], 50)
     others = [
         draw_gumbels(1, [0, 1], [[5, 6], [5, 6]], 50),
-        draw_gumbels(0, [0, 1], [[5, 6], [5, 6]], 50, stream=1),
+        draw_gumbels(0, [0, 1], [[5, 6], [5, 6]], 50, rng_stream=1),
     ]
     numbers = torch.cat([first, *others]).flatten()
     assert len(numbers.unique()) == len(numbers)
