@@ -31,11 +31,17 @@ hypothesis.settings.load_profile("parvideo")
 
 
 @pytest.fixture(scope="session")
+def golden_folder() -> Path:
+    """Outputs of published code, which ours must equal; see the README there."""
+    return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
 def shared_folder() -> Path:
-    """The folder of golden outputs and real clips that lies beside the checkout; absent elsewhere."""
+    """The folder of real clips that lies beside the checkout; absent elsewhere."""
     folder = Path(__file__).parents[2] / "shared"
     if not folder.is_dir():
-        pytest.skip(f"{folder} is absent: golden outputs and real clips lie beside the checkout only")
+        pytest.skip(f"{folder} is absent: its real clips lie beside the checkout only")
     return folder
 
 

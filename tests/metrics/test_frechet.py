@@ -19,15 +19,15 @@ FORMULAS = [FrechetFormula(root, ddof) for root in ("exact", "svd", "sqrtm") for
 
 
 def golden_features(case: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The seeded Gaussians of shared/golden/frechet.json."""
+    """The seeded Gaussians of tests/golden/frechet.json."""
     rng, d = np.random.default_rng(case["rng_seed"]), case["dim"]
     a, b = (rng.normal(size=(d, d)) / np.sqrt(d) for _ in range(2))
     return rng.normal(size=(case["n_real"], d)) @ a, rng.normal(size=(case["n_fake"], d)) @ b + 0.1
 
 
 @pytest.fixture(scope="module")
-def golden(shared_folder: Path) -> list[dict]:
-    return json.loads((shared_folder / "golden/frechet.json").read_text())["cases"]
+def golden(golden_folder: Path) -> list[dict]:
+    return json.loads((golden_folder / "frechet.json").read_text())["cases"]
 
 
 def gaussians(n: int, d: int, seed: int = 0, shift: float = 0.3) -> tuple[np.ndarray, np.ndarray]:

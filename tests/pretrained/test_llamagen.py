@@ -73,8 +73,8 @@ def damage(path: Path, state: State, named: str, *words: str) -> None:
 
 @pytest.mark.parametrize("name", GOLDEN)
 @torch.no_grad()
-def test_golden_outputs(name: str, shared_folder: Path, path: Path) -> None:
-    with safe_open(shared_folder / "golden" / f"{name}.safetensors", "pt") as file:
+def test_golden_outputs(name: str, golden_folder: Path, path: Path) -> None:
+    with safe_open(golden_folder / f"{name}.safetensors", "pt") as file:
         metadata = file.metadata()
         golden = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     state = {key.removeprefix("state."): value for key, value in golden.items() if key.startswith("state.")}

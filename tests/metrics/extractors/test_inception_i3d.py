@@ -14,7 +14,7 @@ from parvideo.metrics.extractors.inception_i3d import InceptionI3d, load_i3d_sta
 
 
 def golden_state(manifest: dict[str, list[int]]) -> dict[str, Tensor]:
-    """The random weights of the golden outputs, seeded by key (shared/golden/README.md)."""
+    """The random weights of the golden outputs, seeded by key (tests/golden/README.md)."""
     state: dict[str, Tensor] = {}
     for key, shape in manifest.items():
         n = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(key.encode())))
@@ -33,8 +33,8 @@ def golden_state(manifest: dict[str, list[int]]) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def manifest(shared_folder: Path) -> dict[str, list[int]]:
-    return json.loads((shared_folder / "golden/i3d_state_dict.json").read_text())
+def manifest(golden_folder: Path) -> dict[str, list[int]]:
+    return json.loads((golden_folder / "i3d_state_dict.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,8 @@ def network(manifest: dict[str, list[int]]) -> InceptionI3d:
 
 
 @pytest.mark.parametrize(("frames", "seed"), [(16, 0), (17, 1)])
-def test_equals_published_network(network: InceptionI3d, shared_folder: Path, frames: int, seed: int) -> None:
-    golden = load_file(shared_folder / "golden/i3d.safetensors")
+def test_equals_published_network(network: InceptionI3d, golden_folder: Path, frames: int, seed: int) -> None:
+    golden = load_file(golden_folder / "i3d.safetensors")
     clips = torch.rand(2, 3, frames, 224, 224, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     with torch.inference_mode():
         pooled, logits = network.taps(clips)
