@@ -39,21 +39,16 @@ EXCUSED: dict[str, str] = {
     "jobs/scoring_request.py": "to come",
     "metrics/weights.py": "to come",
     "order/dyadic.py": "to come",
-    "state_dicts.py": "to come",
     "synthetic/consistency.py": "to come",
     "synthetic/corruptions.py": "to come",
     "synthetic/folder.py": "to come",
     "synthetic/motion.py": "to come",
     "synthetic/segments.py": "to come",
     "training/adversary.py": "to come",
-    "training/callbacks/misc.py": "to come",
     "training/costs_report.py": "to come",
-    "training/data.py": "to come",
     "training/description.py": "to come",
     "training/fit_options.py": "to come",
-    "training/fsdp.py": "to come",
     "training/tensorboard.py": "to come",
-    "transformer/blocks.py": "to come",
 }
 """Modules without a test file of their own, and why."""
 
