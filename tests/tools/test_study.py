@@ -1,11 +1,11 @@
 """The study: its statistics, its plan's errors, and a whole tiny study that is stopped and goes on."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,8 +16,10 @@ from scipy import stats
 from parvideo.order import OrderSpec
 from parvideo.synthetic.objects import ObjectsSettings
 from tools.order_study import config, job, report
+from tools.plotting import save_figure
 
 TOOLS = Path(__file__).parents[2] / "tools"
+DOCS = TOOLS.parent / "docs"
 
 
 def plain() -> object:
@@ -57,10 +59,26 @@ def test_pairs_must_be_of_the_same_seeds() -> None:
 
 def test_the_picture_puts_the_faster_left_and_the_better_lower() -> None:
     points = [report.Point("fast & bad", 1.0, 0.1, 20.0, 1.0), report.Point("slow", 1.0, 1.0, 10.0, 0.5)]
-    picture = ElementTree.fromstring(report.draw_points(points))
-    fast, slow = picture.iter("{http://www.w3.org/2000/svg}circle")
-    assert float(fast.attrib["cx"]) < float(slow.attrib["cx"])
-    assert float(fast.attrib["cy"]) < float(slow.attrib["cy"])  # SVG's y grows downwards
+    (axes,) = report.draw_points(points).axes
+    (drawn,) = axes.containers
+    values = drawn.lines[0].get_xydata()
+    np.testing.assert_allclose(values, [[0.1, 20.0], [1.0, 10.0]])
+    fast, slow = axes.transData.transform(values)
+    assert fast[0] < slow[0]
+    assert fast[1] > slow[1]
+    assert {text.get_text() for text in axes.texts} == {"fast & bad", "slow"}
+
+
+def test_the_picture_in_the_docs_is_that_of_the_results_beside_it(tmp_path: Path) -> None:
+    results = json.loads((DOCS / "study.json").read_text())
+    measured = [report.Measured(**row) for row in results["measured"]]
+    times = {row["row"]: report.Timed(**row) for row in results["times"]}
+    points = report.points(measured, times)
+    assert {point.name for point in points} == set(times)
+    save_figure(report.draw_points(points), tmp_path / "picture.svg")
+    drawn = re.findall(r">([^<>]+)</text>", (tmp_path / "picture.svg").read_text())
+    shown = re.findall(r">([^<>]+)</text>", (DOCS / "pictures" / "quality-against-time.svg").read_text())
+    assert set(shown) == set(drawn) >= set(times)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ from tools.order_study.job import (
     times_stage,
 )
 from tools.order_study.report import write_report
+from tools.plotting import new_figure
 
 
 def run(study: StudyConfig, out: Path) -> None:
@@ -61,7 +62,9 @@ def run(study: StudyConfig, out: Path) -> None:
     Raises:
         ValueError: if ``out`` was begun with another study that is not this one with fewer arms or seeds.
         RuntimeError: if a job fails; the message names its log.
+        ModuleNotFoundError: if matplotlib, which draws the report's picture, is not installed.
     """
+    new_figure(1, 1)  # so that a missing matplotlib shows now, and not after hours
     settings = {**asdict(study), "tokenizer": str(study.tokenizer), "generator": str(study.generator)}
     stages = Stages(out, 7)
     stages.path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
@@ -12,6 +12,10 @@ from scipy import stats
 from parvideo.files import atomic_path, read_json, write_json
 from tools.order_study.config import Measured, StudyConfig, Timed
 from tools.order_study.job import result_path, times_stage
+from tools.plotting import COLOURS, new_figure, plain_axes, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
 
 
 @dataclass(frozen=True)
@@ -126,15 +130,7 @@ def write_report(out: Path, study: StudyConfig) -> None:
     parts.append(f"### Differences, paired by seed\n\n{_differences(differences)}")
     with atomic_path(out / "report.md") as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    points = []
-    for name in study.rows:
-        for scale in study.guidance:
-            values = [one.fvd for one in _of(measured, name, scale)]
-            points.append(
-                Point(name, scale, times[name].transformer, float(np.mean(values)), _standard_error(values))
-            )
-    with atomic_path(out / "quality-against-time.svg") as temporary:
-        temporary.write_text(draw_points(points), encoding="utf-8")
+    save_figure(draw_points(points(measured, times)), out / "quality-against-time.svg")
 
 
 def claimed(study: StudyConfig, measured: Sequence[Measured]) -> list[Difference]:
@@ -227,72 +223,67 @@ class Point:
     error: float
 
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 440, 64, 130, 44, 52
-_COLOURS = ("#1f5fbf", "#c2471c", "#2c8a4b", "#7a3fa0")
+def points(measured: Sequence[Measured], times: dict[str, Timed]) -> list[Point]:
+    """A point for each row and guidance scale that was measured: its mean FVD over the seeds."""
+    found = []
+    for name, scale in dict.fromkeys((one.row, one.guidance) for one in measured):
+        values = [one.fvd for one in _of(measured, name, scale)]
+        found.append(
+            Point(name, scale, times[name].transformer, float(np.mean(values)), _standard_error(values))
+        )
+    return found
 
 
-def draw_points(points: Sequence[Point]) -> str:
-    """FVD against seconds a clip (both logarithmic) as SVG, a colour for each guidance scale."""
-    seconds = [point.seconds for point in points]
-    ends = [value for point in points for value in (point.quality - point.error, point.quality + point.error)]
-    x = _axis(min(seconds), max(seconds), _LEFT + 14, _WIDTH - _RIGHT)
-    y = _axis(max(min(ends), 1e-9), max(ends), _HEIGHT - _BOTTOM - 10, _TOP + 10)
-    floor = _HEIGHT - _BOTTOM
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
-        'font-family="sans-serif" font-size="12" fill="#222">',
-        '<rect width="100%" height="100%" fill="#fff"/>',
-        f'<text x="{_LEFT}" y="22" font-size="15" font-weight="bold">Quality against time</text>',
-        f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 12}" text-anchor="middle">'
-        "seconds to generate a clip's tokens</text>",
-        f'<text transform="translate(16 {(_TOP + floor) / 2}) rotate(-90)" text-anchor="middle">'
-        "FVD (lower is better), ± standard error</text>",
-    ]
-    for value in _ticks(min(seconds), max(seconds)):
-        parts.append(f'<path d="M{x(value)} {_TOP}V{floor}" stroke="#e5e5e5"/>')
-        parts.append(f'<text x="{x(value)}" y="{floor + 18}" text-anchor="middle">{value:g}</text>')
-    for value in _ticks(max(min(ends), 1e-9), max(ends)):
-        parts.append(f'<path d="M{_LEFT} {y(value)}H{_WIDTH - _RIGHT + 10}" stroke="#e5e5e5"/>')
-        parts.append(f'<text x="{_LEFT - 8}" y="{y(value) + 4}" text-anchor="end">{value:g}</text>')
+def draw_points(points: Sequence[Point]) -> "Picture":
+    """FVD against seconds a clip (both logarithmic), a colour for each guidance scale.
+
+    Raises:
+        ModuleNotFoundError: if matplotlib is not installed.
+    """
+    figure = new_figure(8.5, 4.8)
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes = figure.subplots()
+    plain_axes(axes, "Quality against time")
+    axes.set(xscale="log", yscale="log", xlabel="seconds to generate a clip's tokens")
+    axes.set_ylabel("FVD (lower is better), ± standard error")
     scales = sorted({point.guidance for point in points})
     for place, scale in enumerate(scales):
-        colour = _COLOURS[place % len(_COLOURS)]
-        parts.append(f'<g fill="{colour}" stroke="{colour}">')
-        parts.append(
-            f'<text x="{_LEFT + 190 + 110 * place}" y="22" stroke="none">● guidance {scale:g}</text>'
+        rows = [point for point in points if point.guidance == scale]
+        axes.errorbar(
+            [row.seconds for row in rows],
+            [row.quality for row in rows],
+            [row.error for row in rows],
+            fmt="o",
+            markersize=5,
+            color=COLOURS[place % len(COLOURS)],
+            label=f"guidance {scale:g}",
         )
-        for point in (point for point in points if point.guidance == scale):
-            across, middle = x(point.seconds), y(point.quality)
-            low, high = (y(max(point.quality + sign * point.error, 1e-9)) for sign in (-1, 1))
-            parts.append(f'<path d="M{across} {low}V{high}" stroke-width="1.5"/>')
-            parts.append(f'<circle cx="{across}" cy="{middle}" r="4"/>')
-        parts.append("</g>")
-    named = [point for point in points if point.guidance == scales[0]]
-    parts += _labels([(x(point.seconds), y(point.quality), point.name) for point in named])
-    return "\n".join([*parts, "</svg>", ""])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    axes.legend(frameon=False, loc="upper right")
+    axes.margins(x=0.12)
+    figure.draw_without_rendering()  # settles where points lie
+    _name_points(axes, [point for point in points if point.guidance == scales[0]])
+    return figure
 
 
-def _labels(points: Sequence[tuple[float, float, str]]) -> list[str]:
-    """Names to the right of points (x, y, name), moved down where they would cover another."""
-    parts: list[str] = []
+def _name_points(axes: Any, points: Sequence[Point]) -> None:
+    """Write names to the right of points, moved down where they would cover another."""
     placed: list[tuple[float, float]] = []
-    for x, y, name in sorted(points, key=lambda point: point[1]):
-        beside = [below for left, below in placed if abs(left - x) < 110]
-        level = max([y, *(below + 13 for below in beside)])
+    for point in sorted(points, key=lambda point: -point.quality):
+        x, y = axes.transData.transform((point.seconds, point.quality))
+        beside = [above for left, above in placed if abs(left - x) < 110]
+        level = min([y, *(above - 13 for above in beside)])
         placed.append((x, level))
-        parts.append(f'<path d="M{x + 5} {y}L{x + 16} {level}" stroke="#999"/>')
-        parts.append(f'<text x="{x + 18}" y="{level + 4}">{escape(name)}</text>')
-    return parts
-
-
-def _axis(low: float, high: float, start: float, stop: float) -> Callable[[float], float]:
-    width = math.log(high / low) or 1.0
-    return lambda value: round(start + math.log(value / low) / width * (stop - start), 1)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round values between two, at least one in a factor of about two."""
-    found = []
-    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
-        found += [digit * 10.0**power for digit in (1, 2, 5)]
-    return [value for value in found if low <= value <= high]
+        axes.annotate(
+            point.name,
+            (point.seconds, point.quality),
+            (12, (level - y) * 72 / axes.figure.dpi),
+            textcoords="offset points",
+            verticalalignment="center",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": "#999", "linewidth": 0.6},
+        )
