@@ -22,16 +22,13 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from parvideo.files import atomic_path, read_json
 from parvideo.pretrained.folder import CONFIG
-from parvideo.training.callbacks.misc import (
-    Compile,
-    ModelExport,
-    StepProgress,
-    StepSeed,
-    Throughput,
-    WeightAverage,
-)
+from parvideo.training.callbacks.checkpoint import RunCheckpoints
+from parvideo.training.callbacks.ema import WeightAverage
+from parvideo.training.callbacks.export import ModelExport
+from parvideo.training.callbacks.misc import Compile, StepProgress, StepSeed
 from parvideo.training.callbacks.samples import SampleClips, StepLosses
-from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, RunCheckpoints, read_checkpoint
+from parvideo.training.callbacks.throughput import Throughput
+from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, read_checkpoint
 from parvideo.training.costs_report import CostSettings, costs_report
 from parvideo.training.fit_options import DESCRIPTION, OLD_NAMES, RUN_OPTIONS
 from parvideo.training.fsdp import ShardedStrategy, check_strategy

@@ -21,6 +21,7 @@ from parvideo.training.costs import (
 )
 from parvideo.training.data import ClipDataModule, TokenDataModule
 from parvideo.training.generator import GeneratorModule
+from parvideo.training.private_apis import storage_key
 from parvideo.training.tokenizer import TokenizerModule
 
 
@@ -231,13 +232,12 @@ def _tokenizer_report(
 
 def _trace(module: TokenizerModule, shape: tuple[int, ...], adversarial: bool) -> tuple[int, int]:
     """Bytes saved for the backward pass, and operations forward, of one clip ``[1, T, H, W, 3]``."""
-    own = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
+    own = {storage_key(parameter) for parameter in module.parameters()}
     seen: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            seen[storage._cdata] = storage
+        if storage_key(tensor) not in own:
+            seen[storage_key(tensor)] = tensor.untyped_storage()
         return tensor
 
     clips = to_float(torch.zeros(shape, dtype=torch.uint8, device="meta"))

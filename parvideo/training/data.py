@@ -15,6 +15,7 @@ from parvideo.datasets import ClipDataset, ClipItem, TokenDataset, TokenItem, Vi
 from parvideo.datasets.skipped import check_classes, clip_lines, listing_lines
 from parvideo.datasets.tokens import check_alike
 from parvideo.pretrained.folder import TOKENIZER, fingerprint, load_extra
+from parvideo.training.private_apis import batches_begun
 from parvideo.training.samplers import Draw, EndlessBatches, held_out_batches
 
 
@@ -43,7 +44,7 @@ class _EndlessDataModule(lightning.LightningDataModule):
         if self.trainer is None:
             return 0
         samples, batches = self.begun_at
-        ready = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        ready = batches_begun(self.trainer)
         return samples + (ready - batches) * self.batch_size * self.trainer.world_size
 
     def _train_loader(self, dataset: Dataset[Any]) -> DataLoader[Any]:

@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from parvideo.checks import whole_number
 from parvideo.order import GenerationOrder, Grid, OrderSpec
 from parvideo.training.data import TokenDataModule, TokenSpec
-from parvideo.training.tokenizer import warmup_cosine
+from parvideo.training.private_apis import batches_begun
+from parvideo.training.schedules import warmup_cosine
 from parvideo.transformer import VideoTransformer, next_token_loss
 from parvideo.transformer.rotary import QueryPositions
 
@@ -208,7 +209,7 @@ class GeneratorModule(lightning.LightningModule):
         """The order of this batch: drawn from its number, so the same on all devices and after a resume."""
         if len(self.orders) == 1:
             return self.orders[0]
-        number = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        number = batches_begun(self.trainer)
         return random.Random(number).choice(self.orders)
 
     def configure_gradient_clipping(

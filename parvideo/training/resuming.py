@@ -25,6 +25,7 @@ from parvideo.training.description import (
     shape_differences,
     training_set,
 )
+from parvideo.training.private_apis import saved_batches, set_last_rates, set_progress
 
 RECORD = "parvideo_run"
 Settings = dict[str, Any]
@@ -260,7 +261,7 @@ def adopt_settings(trainer: lightning.Trainer, module: lightning.LightningModule
         ]
         for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
-        schedule._last_lr = rates
+        set_last_rates(schedule, rates)
 
 
 def _adopt(optimizer: Optimizer, fresh: Optimizer) -> None:
@@ -278,7 +279,7 @@ def _samples(checkpoint: Mapping[str, Any], earlier: Settings, trainer: lightnin
         return int(checkpoint[RECORD]["samples"])
     if earlier.get("global_batch"):
         return int(checkpoint["global_step"] * earlier["global_batch"])
-    batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"]
+    batches = saved_batches(dict(checkpoint))
     data = trainer.datamodule  # type: ignore[attr-defined]
     return int(batches * earlier.get("data.batch_size", data.batch_size) * trainer.world_size)
 
@@ -300,14 +301,5 @@ def _go_on(checkpoint: dict[str, Any], trainer: lightning.Trainer) -> int:
     else:
         epochs, batches = 0, steps * accumulated
         current = batches
-    loops = checkpoint["loops"]["fit_loop"]
-    # As in a checkpoint that is made at the end of a batch: Lightning completes that batch when it loads.
-    loops["epoch_loop.batch_progress"] = {
-        "total": {"ready": batches, "started": batches, "processed": batches, "completed": batches - 1},
-        "current": {"ready": current, "started": current, "processed": current, "completed": current - 1},
-        "is_last_batch": False,
-    }
-    begun = {"ready": epochs + 1, "started": epochs + 1, "processed": epochs, "completed": epochs}
-    loops["epoch_progress"] = {"total": dict(begun), "current": dict(begun)}
-    loops["epoch_loop.state_dict"]["_batches_that_stepped"] = steps - 1
+    set_progress(checkpoint, steps, batches, epochs, current)
     return int(batches)

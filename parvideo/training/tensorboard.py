@@ -10,6 +10,7 @@ from torch import Tensor
 
 from parvideo.pixels import check_clips
 from parvideo.tokenizer.quantizers import FSQ
+from parvideo.training.private_apis import add_summary
 
 FRAME_MILLISECONDS = 125
 
@@ -49,7 +50,7 @@ def add_clips(logger: TensorBoardLogger, tag: str, clips: Tensor, step: int) -> 
         encoded_image_string=encoded.getvalue(),
     )
     summary = Summary(value=[Summary.Value(tag=tag, image=picture)])
-    logger.experiment._get_file_writer().add_summary(summary, step)
+    add_summary(logger.experiment, summary, step)
 
 
 def add_level_histograms(logger: TensorBoardLogger, quantizer: FSQ, counts: Tensor, step: int) -> None:

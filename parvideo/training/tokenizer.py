@@ -1,8 +1,7 @@
 """The Lightning module that trains a tokenizer to reconstruct clips."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import lightning
 import torch
@@ -20,6 +19,7 @@ from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.losses import PerceptualLoss
 from parvideo.tokenizer.quantizers import FSQ
 from parvideo.training.adversary import Adversary
+from parvideo.training.schedules import warmup_cosine
 from parvideo.training.tensorboard import add_level_histograms, add_side_by_side
 
 
@@ -266,13 +266,6 @@ class TokenizerModule(lightning.LightningModule):
             optimizers.append(AdamW(parameters, lr=self.adversary.lr, betas=self.adversary.betas))
         return optimizers, [schedule]
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add how to rebuild the tokenizer, so that the checkpoint can be exported without its YAML."""
-        checkpoint["tokenizer"] = {
-            "class_name": type(self.tokenizer).__name__,
-            "config": self.tokenizer.config,
-        }
-
     def _optimizers(self) -> tuple[Sequence[LightningOptimizer], Sequence[LRScheduler]]:
         optimizers, schedules = self.optimizers(), self.lr_schedulers()
         return (
@@ -288,14 +281,6 @@ class TokenizerModule(lightning.LightningModule):
 
     def _log(self, figures: dict[str, Tensor], batch_size: int) -> None:
         self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=batch_size)
-
-
-def warmup_cosine(step: int, steps: int, warmup_steps: int, final: float) -> float:
-    """The learning rate's factor: a line from 0 over ``warmup_steps``, then half a cosine to ``final``."""
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
-    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def _frames(clips: Tensor, chosen: Tensor) -> Tensor:

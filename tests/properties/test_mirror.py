@@ -45,7 +45,6 @@ EXCUSED: dict[str, str] = {
     "synthetic/motion.py": "to come",
     "synthetic/segments.py": "to come",
     "training/adversary.py": "to come",
-    "training/costs_report.py": "to come",
     "training/description.py": "to come",
     "training/fit_options.py": "to come",
     "training/tensorboard.py": "to come",

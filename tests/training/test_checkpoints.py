@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, RunCheckpoints, find_checkpoint
+from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, find_checkpoint
 
 
 def write(run: Path, step: int) -> Path:
@@ -40,9 +40,3 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="pickle"):
         AtomicCheckpointIO().save_checkpoint({"broken": lambda: None}, tmp_path / "step-1.ckpt")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("every", "keep"), [(0, 1), (1, 0)])
-def test_wrong_settings_are_named(tmp_path: Path, every: int, keep: int) -> None:
-    with pytest.raises(ValueError, match="every"):
-        RunCheckpoints(tmp_path, every, keep)

@@ -21,8 +21,9 @@ from parvideo.pretrained.folder import TOKENIZER, fingerprint, load_tokenizer, s
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.training.callbacks.misc import StepSeed
 from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, find_checkpoint
-from parvideo.training.cli import fit
+from parvideo.training.cli import FitCLI, fit
 from parvideo.training.loggers import read_metrics
+from tests.training.runs import arguments as small_run
 
 TINY_TOKENIZER = {
     "channels": 4,
@@ -368,3 +369,18 @@ def test_the_old_names_of_costs_are_refused_but_read_in_the_config_of_an_earlier
         (tmp_path / "old.yaml").write_text(yaml.safe_dump({**config, **change}))
         with pytest.raises(ValueError, match=f"is called {name} now"):
             fit(["--config", str(tmp_path / "old.yaml")])
+
+
+def test_a_global_batch_is_reached_by_accumulation(tokens_folder: Path, tmp_path: Path) -> None:
+    run = FitCLI(small_run(tokens_folder, tmp_path, "--global_batch=6"))
+    assert run.trainer.accumulate_grad_batches == 3
+    assert run.trainer.val_check_interval == 6
+    run.train()
+    steps = sorted(path.name for path in (tmp_path / "step_losses").iterdir())
+    assert steps == ["00000002.csv", "00000004.csv"]
+
+
+@pytest.mark.parametrize("more", [["--global_batch=5"], ["--trainer.accumulate_grad_batches=2"]])
+def test_a_batch_that_cannot_be_shared_is_named(tokens_folder: Path, tmp_path: Path, more: list[str]) -> None:
+    with pytest.raises(ValueError, match="global_batch"):
+        FitCLI(small_run(tokens_folder, tmp_path, "--global_batch=4", *more))

@@ -1,0 +1,37 @@
+"""The costs printed before a run."""
+
+from pathlib import Path
+
+import pytest
+
+from parvideo.cli import main
+from parvideo.files import config_folder
+from tests.training.runs import arguments
+
+
+def test_costs_are_printed_for_the_tokens_there(
+    tokens_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", *arguments(tokens_folder, tmp_path, "--global_batch=8", "--print-costs")]) == 0
+    printed = capsys.readouterr().out
+    assert "2x2x2 = 8 a clip, 9 codes, 2 classes: found" in printed
+    assert "4 steps of 8 clips" in printed
+    assert "8 x 80 GB" in printed
+    assert not (tmp_path / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("generator/ucf101_1x4x4", ["95 of at most 16 tokens", "3,000 epochs", "512x125"]),
+        ("tokenizer/ucf101_128", ["17x128x128 pixels to 5x16x16 tokens", "300,000 steps of 8 clips"]),
+    ],
+)
+def test_costs_need_neither_data_nor_devices(
+    config: str, expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config_folder() / f"{config}.yaml"
+    gpus = config_folder() / "trainer" / "gpus.yaml"
+    assert main(["fit", "--config", str(path), "--config", str(gpus), "--print-costs"]) == 0
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in expected)
