@@ -59,7 +59,7 @@ def saved_batches(checkpoint: dict[str, Any]) -> int:
     return int(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"])
 
 
-def set_last_rates(schedule: LambdaLR, rates: Sequence[float]) -> None:
+def set_last_rates(schedule: LambdaLR, rates: Sequence[float | torch.Tensor]) -> None:
     """Let a schedule say, when asked for the last learning rates, that they were these."""
     schedule._last_lr = list(rates)
 
