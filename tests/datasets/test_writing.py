@@ -83,7 +83,8 @@ def test_an_mp4s_bytes_do_not_depend_on_what_the_memory_held(tmp_path: Path, fil
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from parvideo.datasets import ShapesSettings, draw_shapes_clip, shapes_videos, write_mp4\n"
+        "from parvideo.datasets import write_mp4\n"
+        "from parvideo.synthetic import ShapesSettings, draw_shapes_clip, shapes_videos\n"
         "toy = ShapesSettings(height=32, width=32, frames=9, fps=8)\n"
         "for i, video in enumerate(list(shapes_videos(toy).values())[::8]):\n"
         "    write_mp4(Path(sys.argv[1]) / f'{i}.mp4', draw_shapes_clip(toy, video), 12.5)\n"
