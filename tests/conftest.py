@@ -14,14 +14,9 @@ import hypothesis
 import pytest
 import torch
 
-from parvideo.datasets import TokenManifest, TokenWriter
 from parvideo.files import cache_folder
 from parvideo.metrics.extractors import i3d_weights
-from parvideo.order import regions
-from parvideo.pretrained.folder import TOKENIZER, fingerprint, save_generator, save_tokenizer
-from parvideo.synthetic import ShapesSettings, write_shapes_data
-from parvideo.tokenizer import CausalVideoTokenizer
-from parvideo.transformer import VideoTransformer
+from tests import world
 
 USER_CACHE = cache_folder()
 
@@ -69,8 +64,7 @@ def _seeded() -> None:
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve videos of two classes in UCF-101's layout: eight to train on, four to test."""
     folder = tmp_path_factory.mktemp("toy")
-    settings = ShapesSettings(num_classes=2, groups=3, clips_per_group=2, height=16, width=20, frames=30)
-    write_shapes_data(folder, settings)
+    world.write_videos(folder)
     return folder
 
 
@@ -78,17 +72,7 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained tokenizer of clips 5 x 16 x 16 at 12.5 fps to tokens 3 x 4 x 4 of 9 codes."""
     folder = tmp_path_factory.mktemp("tokenizer")
-    torch.manual_seed(0)
-    tokenizer = CausalVideoTokenizer(
-        channels=4,
-        channel_multipliers=(1, 1, 1),
-        num_res_blocks=1,
-        time_strides=(2, 1),
-        space_strides=(2, 2),
-        norm_groups=2,
-        levels=(3, 3),
-    )
-    save_tokenizer(folder, tokenizer, extra={"frames": 5, "size": 16, "fps": 12.5, "stride": None})
+    world.write_tokenizer(folder)
     return folder
 
 
@@ -96,11 +80,7 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def generator_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
     """An untrained generator of those tokens in the order of four spatial regions, for three classes."""
     folder = tmp_path_factory.mktemp("generator")
-    torch.manual_seed(0)
-    order = regions((3, 4, 4), (1, 2, 2))
-    transformer = VideoTransformer(order.grid, 9, 3, dim=16, num_layers=1, num_heads=2, num_transitions=3)
-    names = ["Archery", "Bowling", "Surfing"]
-    save_generator(folder / "model", transformer, names, tokenizer_folder, [order], extra={"fps": 12.5})
+    world.write_generator(folder / "model", tokenizer_folder, ["Archery", "Bowling", "Surfing"])
     return folder
 
 
@@ -108,38 +88,5 @@ def generator_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder:
 def tokens_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `parvideo tokenize` leaves: train/ (22 clips), test/ (5), tokenizer/; grid (2, 2, 2), 9 codes."""
     folder = tmp_path_factory.mktemp("tokens")
-    torch.manual_seed(0)
-    tokenizer = CausalVideoTokenizer(
-        channels=4,
-        channel_multipliers=(1, 1),
-        num_res_blocks=1,
-        time_strides=(2,),
-        space_strides=(2,),
-        norm_groups=2,
-        levels=(3, 3),
-    )
-    form = {"frames": 3, "size": 4, "fps": 8.0, "stride": None}
-    save_tokenizer(folder / TOKENIZER, tokenizer, extra=form)
-    for split, count in (("train", 22), ("test", 5)):
-        labels = [index % 2 for index in range(count)]
-        plan = TokenManifest(
-            tokenizer=fingerprint(folder / TOKENIZER),
-            data="none",
-            grid=(2, 2, 2),
-            codebook_size=9,
-            class_names=["Left", "Right"],
-            frames=3,
-            fps=8.0,
-            stride=None,
-            views=["center"],
-            ids=[f"{split}{index} center" for index in range(count)],
-            labels=labels,
-            shard_size=8,
-        )
-        writer = TokenWriter(folder / split, plan)
-        for shard in writer.missing_shards():
-            chosen = torch.tensor([labels[item] for item in plan.items(shard)])
-            noise = torch.randint(0, 2, (len(chosen), 2, 2, 2))
-            writer.write_shard(shard, 4 * chosen[:, None, None, None] + noise)
-        writer.finish()
+    world.write_tokens(folder)
     return folder

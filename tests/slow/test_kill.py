@@ -22,6 +22,7 @@ import torch
 
 from parvideo.training.checkpoints import FOLDER
 from parvideo.training.loggers import read_metrics
+from tests.world import write_world
 
 logger = logging.getLogger(__name__)
 pytestmark = pytest.mark.slow
@@ -62,7 +63,7 @@ def finish(words: list[str], log: Path) -> float:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, write_world: Callable[[Path, int, int], None]) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Toy videos, a tokenizer, tokens, a generator and a feature network, all tiny."""
     folder = tmp_path_factory.mktemp("kill")
     write_world(folder, 6, 8)

@@ -19,6 +19,7 @@ import torch
 from parvideo.datasets import TokenDataset, TokenWriter
 from parvideo.training.checkpoints import FOLDER, list_checkpoints
 from parvideo.training.loggers import read_metrics
+from tests.world import write_world
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def parvideo(*words: object, **environment: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, write_world: Callable[[Path, int, int], None]) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Toy videos, a tokenizer, tokens, a generator and a feature network, all tiny."""
     folder = tmp_path_factory.mktemp("two")
     write_world(folder, 4, 4)
