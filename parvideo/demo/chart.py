@@ -1,4 +1,8 @@
-"""A chart: curves of values over training steps, drawn as inline SVG that takes its colours from the page."""
+"""A chart: curves of values over training steps, drawn as inline SVG that takes its colours from the page.
+
+Drawn here and not with matplotlib, which the package does not need (the tools do): `make demo` must make its
+page from an ordinary installation, and the page's style sheet gives the curves their colours, light or dark.
+"""
 
 import html
 import itertools

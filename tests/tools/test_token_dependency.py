@@ -180,7 +180,17 @@ def test_the_tool_writes_the_known_answer_and_a_picture_of_it(
         assert abs(one["information"] - expected) < 5 * one["error"], one["offset"]
     image = Image.open(tmp_path / "out" / "dependency.png").convert("RGB")
     assert len(image.getcolors(maxcolors=100_000)) > 100
+    found = {tuple(one["offset"]): one["information"] for one in report["offsets"]}
+    for dt in (0, 1):
+        heat = tool.information_map(report, dt)
+        assert heat.shape == (7, 7)
+        assert heat[3, 3 + 2] == max(found[dt, 0, 2], 0)
+        assert heat[3 + 1, 3 - 1] == max(found[dt, 1, -1], 0)
+    assert np.isnan(tool.information_map(report, 0)).sum() == 1  # a token and itself
+    curves = tool.draw(report).axes[0].containers
+    drawn = dict(curves[1].lines[0].get_xydata().tolist())
     along = {distance: value for distance, value, _ in tool.by_distance(report, 1)}
+    assert drawn == along
     assert set(along) == {0, 1, 2, 3}
     assert np.isclose(along[0], known_information(1, 0), atol=0.05)
     assert re.search(r"^1 frame later, by distance in cells: 0: \d", capsys.readouterr().out, re.MULTILINE)

@@ -6,24 +6,21 @@ reads a tokens folder (`parvideo tokenize`) and writes `dependency.json` and `de
 is that of `tools.token_dependency.estimate`, and a lower bound where the codebook's ids are grouped first.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jsonargparse import auto_cli
-from PIL import Image, ImageDraw, ImageFont
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from parvideo.demo.chart import nice_ticks
-from parvideo.files import atomic_path, write_json
-from parvideo.order.figure import ramp
+from parvideo.files import write_json
+from tools.plotting import COLOURS, new_figure, plain_axes, save_figure
 from tools.token_dependency.estimate import Offset, Tokens, coarsen, entropy, mutual_information
 
-_PAPER, _INK, _SOFT, _RULE = (255, 255, 255), (29, 35, 41), (92, 102, 112), (228, 225, 220)
-_CURVES = ((15, 118, 110), (194, 105, 27), (79, 91, 213), (176, 48, 106))
-_SCALE = 2  # drawn at twice the size and reduced, for smooth lines
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def main(
@@ -52,6 +49,7 @@ def main(
 
     if not 0 <= max_frames <= 3:
         raise ValueError(f"max_frames is {max_frames}; the picture has room for 0 to 3")
+    new_figure(1, 1)  # so that a missing matplotlib shows now, and not after the work
     dataset = TokenDataset(Path(tokens))
     distinct = one_view(dataset.manifest.ids, len(dataset.manifest.views))
     chosen = [
@@ -61,8 +59,7 @@ def main(
     report = measure(read, groups, max_distance, max_frames, shuffles, seed)
     folder = Path(out)
     write_json(folder / "dependency.json", {"tokens": str(tokens), **report})
-    with atomic_path(folder / "dependency.png") as temporary:
-        draw(report).save(temporary)
+    save_figure(draw(report), folder / "dependency.png")
     for line in summary(report):
         print(line)
     print(f"written to {folder}/dependency.json and {folder}/dependency.png")
@@ -159,112 +156,69 @@ def summary(report: Mapping[str, Any]) -> list[str]:
     ]
     for dt in sorted({one["offset"][0] for one in report["offsets"]}):
         cells = [f"{distance}: {value:.3f}±{error:.3f}" for distance, value, error in by_distance(report, dt)]
-        lines.append(f"{_frames(dt)}, by distance in cells: {', '.join(cells)}")
+        lines.append(f"{frames_later(dt)}, by distance in cells: {', '.join(cells)}")
     return lines
 
 
-def draw(report: Mapping[str, Any]) -> Image.Image:
-    """The curves against distance at the left, and a heat map over (dh, dw) for every dt."""
+def draw(report: Mapping[str, Any]) -> "Figure":
+    """The curves against distance at the left, and a heat map over (dh, dw) for every dt.
+
+    Raises:
+        ModuleNotFoundError: if matplotlib is not installed.
+    """
     frames = sorted({one["offset"][0] for one in report["offsets"]})
-    image = Image.new("RGB", ((540 + 300 * len(frames)) * _SCALE, 400 * _SCALE), _PAPER)
-    pen = ImageDraw.Draw(image)
-    _text(pen, (24, 24), "How much a token tells about another of its clip", 16, _INK, "lm")
+    figure = new_figure(5.5 + 3 * len(frames), 4.2)
+    from matplotlib.colors import PowerNorm
+
     grouped = report["groups"] < report["ids_seen"]
     kept = f"in {report['groups']} groups (hence a lower bound)" if grouped else "kept apart"
-    counted = (
-        f"{report['clips']} clips, {report['ids_seen']} ids {kept}; entropy {report['entropy']:.2f} nats"
+    figure.suptitle(
+        "How much a token tells about another of its clip\n"
+        f"{report['clips']} clips, {report['ids_seen']} ids {kept}; entropy {report['entropy']:.2f} nats",
+        fontsize=11,
     )
-    _text(pen, (24, 46), counted, 12, _SOFT, "lm")
-    _draw_curves(pen, [(dt, by_distance(report, dt)) for dt in frames])
-    highest = max(max(one["information"] for one in report["offsets"]), 1e-9)
-    for place, dt in enumerate(frames):
-        values = {
-            tuple(one["offset"][1:]): one["information"]
-            for one in report["offsets"]
-            if one["offset"][0] == dt
-        }
-        if dt == 0:
-            values |= {(-dh, -dw): value for (dh, dw), value in values.items()}
-        _draw_map(pen, 540 + 300 * place, dt, values, highest)
-    return image.resize((image.width // _SCALE, image.height // _SCALE), Image.Resampling.LANCZOS)
+    curves, *maps = figure.subplots(1, 1 + len(frames), width_ratios=[5.5, *[3] * len(frames)])
+    plain_axes(curves)
+    curves.set_xlabel("distance along h or w (cells)")
+    curves.set_ylabel("mutual information (nats)")
+    for dt, colour in zip(frames, COLOURS, strict=False):
+        distances, means, errors = zip(*by_distance(report, dt), strict=True)
+        curves.errorbar(
+            distances, means, errors, marker="o", markersize=4, color=colour, label=frames_later(dt)
+        )
+    curves.xaxis.get_major_locator().set_params(integer=True)
+    curves.legend(frameon=False)
+    # The square root shows weak dependence, which is what the picture is about.
+    highest = max(*(one["information"] for one in report["offsets"]), 1e-9)
+    shade = PowerNorm(0.5, vmin=0, vmax=highest)
+    for dt, axes in zip(frames, maps, strict=True):
+        values = information_map(report, dt)
+        tall, wide = (size // 2 for size in values.shape)
+        drawn = axes.imshow(values, norm=shade, extent=(-wide - 0.5, wide + 0.5, tall + 0.5, -tall - 0.5))
+        axes.set_title(frames_later(dt), fontsize=10)
+        axes.set_xlabel("dw (cells)")
+    maps[0].set_ylabel("dh (cells)")
+    figure.colorbar(drawn, ax=maps, label="nats", shrink=0.7)
+    return figure
 
 
-def _draw_curves(
-    pen: ImageDraw.ImageDraw, curves: Sequence[tuple[int, Sequence[tuple[int, float, float]]]]
-) -> None:
-    left, right, top, floor = 72, 500, 90, 340
-    points = [point for _, curve in curves for point in curve]
-    ticks = nice_ticks(min(0.0, *(value for _, value, _ in points)), max(value + e for _, value, e in points))
-    last = max(distance for distance, _, _ in points) or 1
-
-    def x(distance: float) -> float:
-        return left + distance / last * (right - left)
-
-    def y(value: float) -> float:
-        return floor - (value - ticks[0]) / (ticks[-1] - ticks[0]) * (floor - top)
-
-    for tick in ticks:
-        _line(pen, [(left, y(tick)), (right, y(tick))], _RULE, 1)
-        _text(pen, (left - 8, y(tick)), f"{tick:g}", 12, _SOFT, "rm")
-    for distance in range(0, last + 1, math.ceil(last / 12)):
-        _text(pen, (x(distance), floor + 14), str(distance), 12, _SOFT, "mm")
-    _text(pen, ((left + right) / 2, floor + 36), "distance along h or w (cells)", 12, _SOFT, "mm")
-    _text(pen, (left - 48, top - 18), "mutual information (nats)", 12, _SOFT, "lm")
-    for (dt, curve), colour in zip(curves, _CURVES, strict=False):
-        _line(pen, [(x(distance), y(value)) for distance, value, _ in curve], colour, 2)
-        for distance, value, error in curve:
-            _line(pen, [(x(distance), y(value - error)), (x(distance), y(value + error))], colour, 1)
-            cx, cy = x(distance) * _SCALE, y(value) * _SCALE
-            pen.ellipse((cx - 3 * _SCALE, cy - 3 * _SCALE, cx + 3 * _SCALE, cy + 3 * _SCALE), fill=colour)
-        row = top + 8 + 20 * dt
-        _line(pen, [(right - 130, row), (right - 108, row)], colour, 2)
-        _text(pen, (right - 100, row), _frames(dt), 12, _INK, "lm")
+def information_map(report: Mapping[str, Any], dt: int) -> NDArray[np.float64]:
+    """Information at dt latent frames by (dh, dw), the offset (0, 0) in the middle; NaN if not measured."""
+    found = {
+        tuple(one["offset"][1:]): one["information"] for one in report["offsets"] if one["offset"][0] == dt
+    }
+    if dt == 0:
+        found |= {(-dh, -dw): value for (dh, dw), value in found.items()}
+    tall, wide = (max((abs(offset[axis]) for offset in found), default=0) for axis in (0, 1))
+    values = np.full((2 * tall + 1, 2 * wide + 1), np.nan)
+    for (dh, dw), value in found.items():
+        values[dh + tall, dw + wide] = max(value, 0.0)
+    return values
 
 
-def _draw_map(
-    pen: ImageDraw.ImageDraw, left: int, dt: int, values: Mapping[tuple[int, int], float], highest: float
-) -> None:
-    tall = max((abs(dh) for dh, _ in values), default=0)
-    wide = max((abs(dw) for _, dw in values), default=0)
-    cell = 250 / (2 * max(tall, wide) + 1)
-    top = 90
-    _text(pen, (left, top - 18), _frames(dt), 13, _INK, "lm")
-    for (dh, dw), value in values.items():
-        x, y = left + (dw + wide) * cell, top + (dh + tall) * cell
-        # The square root shows weak dependence, which is what the picture is about.
-        fill = ramp(math.sqrt(max(value, 0.0) / highest))
-        pen.rectangle([c * _SCALE for c in (x, y, x + cell - 1, y + cell - 1)], fill=fill)
-    x, y = left + wide * cell, top + tall * cell
-    if (0, 0) not in values:
-        pen.rectangle([c * _SCALE for c in (x, y, x + cell - 1, y + cell - 1)], outline=_SOFT, width=_SCALE)
-    bar = top + 250 + 14
-    for step in range(250):
-        _line(pen, [(left + step, bar), (left + step, bar + 8)], ramp(math.sqrt(step / 249)), 1)
-    _text(pen, (left, bar + 20), "0", 12, _SOFT, "lm")
-    _text(pen, (left + 250, bar + 20), f"{highest:.2g} nats", 12, _SOFT, "rm")
-    _text(pen, (left + 125, bar + 20), "dw across, dh down", 12, _SOFT, "mm")
-
-
-def _frames(dt: int) -> str:
+def frames_later(dt: int) -> str:
+    """How far two tokens lie apart in time, in words."""
     return "same frame" if dt == 0 else f"{dt} frame{'s' if dt > 1 else ''} later"
-
-
-def _line(
-    pen: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]], fill: tuple[int, int, int], width: int
-) -> None:
-    pen.line([(x * _SCALE, y * _SCALE) for x, y in points], fill=fill, width=width * _SCALE)
-
-
-def _text(
-    pen: ImageDraw.ImageDraw,
-    place: tuple[float, float],
-    text: str,
-    size: int,
-    fill: tuple[int, int, int],
-    anchor: str,
-) -> None:
-    font = ImageFont.load_default(size * _SCALE)
-    pen.text((place[0] * _SCALE, place[1] * _SCALE), text, fill=fill, font=font, anchor=anchor)
 
 
 if __name__ == "__main__":
