@@ -50,10 +50,10 @@ def test_it_instantiates(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
-        ("ucf101_1x1x1", 1280),
         ("ucf101_1x2x2", 323),
-        ("ucf101_1x4x4", 95),
-        ("ucf101_5x2x2", 83),
+        ("orders/1x1x1", 1280),
+        ("orders/1x4x4", 95),
+        ("orders/5x2x2", 83),
         ("orders/dyadic_64", 26),
     ],
 )

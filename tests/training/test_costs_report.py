@@ -21,17 +21,19 @@ def test_costs_are_printed_for_the_tokens_there(
 
 
 @pytest.mark.parametrize(
-    ("config", "expected"),
+    ("configs", "expected"),
     [
-        ("generator/ucf101_1x4x4", ["95 of at most 16 tokens", "3,000 epochs", "512x125"]),
-        ("tokenizer/ucf101_128", ["17x128x128 pixels to 5x16x16 tokens", "300,000 steps of 8 clips"]),
+        (
+            ["generator/ucf101_1x2x2", "generator/orders/1x4x4"],
+            ["95 of at most 16 tokens", "3,000 epochs", "512x125"],
+        ),
+        (["tokenizer/ucf101_128"], ["17x128x128 pixels to 5x16x16 tokens", "300,000 steps of 8 clips"]),
     ],
 )
 def test_costs_need_neither_data_nor_devices(
-    config: str, expected: list[str], capsys: pytest.CaptureFixture[str]
+    configs: list[str], expected: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = config_folder() / f"{config}.yaml"
-    gpus = config_folder() / "trainer" / "gpus.yaml"
-    assert main(["fit", "--config", str(path), "--config", str(gpus), "--print-costs"]) == 0
+    given = [f"--config={config_folder() / name}.yaml" for name in (*configs, "trainer/gpus")]
+    assert main(["fit", *given, "--print-costs"]) == 0
     printed = capsys.readouterr().out
     assert all(text in printed for text in expected)
