@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +22,8 @@ _LONGEST_SUFFIX = 16
 _RANDOM = len(".-") + 8
 """Bytes that a temporary name has more than its target's: mkstemp draws eight letters."""
 _SHORT_STEM = 20
+_SHOWN = 24
+"""Characters of a setting's value, at most, where a message shows it: a number or a word, and no hash."""
 
 _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 """What goes wrong while bytes are written; such an error carries no name."""
@@ -153,6 +155,69 @@ def read_json(path: AnyPath) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows begin with a BOM
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
+
+
+def claim_folder(
+    record: AnyPath, settings: Mapping[str, Any], holds: str, unknown: Collection[str] = ()
+) -> None:
+    """Begin a folder, or go on with it: a folder belongs to the settings that it was begun with.
+
+    This is the one rule of everything that can be stopped and gone on with, so that no folder ever mixes
+    what was made with two settings.
+
+    Args:
+        record: the JSON file in the folder that keeps the settings; written where it is missing.
+        settings: everything that decides what is put into the folder, JSON-able. None is the same as absent.
+        holds: what the folder holds, for the message, such as "clips".
+        unknown: names of settings that the record cannot tell, since an earlier parvideo wrote it.
+
+    Raises:
+        ValueError: if it was begun with other settings, naming them, or the record is damaged.
+    """
+    record = Path(record)
+    if record.exists():
+        check_settings(record.parent, read_json(record), settings, holds, unknown)
+    else:
+        write_json(record, dict(settings))
+
+
+def check_settings(
+    folder: AnyPath,
+    begun: Any,
+    settings: Mapping[str, Any],
+    holds: str,
+    unknown: Collection[str] = (),
+    advice: str = "go on with the same, or choose another folder",
+) -> None:
+    """The rule of `claim_folder` alone, for what keeps settings in a place of its own.
+
+    Args:
+        folder: for the message.
+        begun: the settings that it was begun with, as JSON gives them back.
+        settings: those of now.
+        holds: what the folder holds.
+        unknown: names that are not compared.
+        advice: what would be right.
+
+    Raises:
+        ValueError: if one differs, or ``begun`` is no object.
+    """
+    if not isinstance(begun, dict):
+        raise ValueError(f"{folder} holds {holds}, but what says of which is damaged; choose another folder")
+    now = json.loads(json.dumps(dict(settings)))  # where a tuple is a list
+    names = [name for name in {**now, **begun} if name not in unknown]
+    other = [_difference(name, begun.get(name), now.get(name)) for name in names]
+    different = ", ".join(line for line in other if line)
+    if different:
+        raise ValueError(f"{folder} holds {holds} made with another {different}; {advice}")
+
+
+def _difference(name: str, there: Any, here: Any) -> str:
+    """A setting that differs, with its values where they are short; empty if it is the same."""
+    if there == here:
+        return ""
+    shown = [json.dumps(value, ensure_ascii=False) for value in (there, here)]
+    return f"{name} ({shown[0]}, now {shown[1]})" if max(map(len, shown)) <= _SHOWN else name
 
 
 def sha256_file(path: AnyPath) -> str:

@@ -113,13 +113,13 @@ def make_page(demo: Demo, results: dict[str, Any]) -> Path:
         fvd_notice=results["fvd_comparability"],
         charts=_charts(demo),
         results=_rows(results),
-        commands=[Command(purpose, line) for purpose, line in go_on(demo, results)],
+        commands=[Command(purpose, line) for purpose, line in next_commands(demo, results)],
     )
     write_page(path, page)
     return path
 
 
-def go_on(demo: Demo, results: dict[str, Any]) -> list[tuple[str, str]]:
+def next_commands(demo: Demo, results: dict[str, Any]) -> list[tuple[str, str]]:
     """Commands to go on with: (what for, the line)."""
     program = "parvideo" if shutil.which("parvideo") else _program()
     out = demo.out
@@ -151,7 +151,7 @@ def go_on(demo: Demo, results: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def say(results: dict[str, Any], page: Path, commands: list[tuple[str, str]]) -> None:
+def print_summary(results: dict[str, Any], page: Path, commands: list[tuple[str, str]]) -> None:
     """Print what was reached, and how to go on."""
     quality, classifier = results["reconstruction"], results["classifier"]
     print(

@@ -1,7 +1,7 @@
-"""Stages: the demo's steps, each done once; an interrupted one goes on when the demo is run again."""
+"""The demo's steps, from toy videos to a score; `parvideo.jobs.stages` does each of them once."""
 
+import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from parvideo.cli.evaluate import evaluate
-from parvideo.cli.sample import sample
-from parvideo.cli.tokenize import tokenize
 from parvideo.datasets import ClipDataset, VideoList, build_cache, load_videos
 from parvideo.datasets.identity import identity
 from parvideo.datasets.skipped import check_classes
-from parvideo.files import atomic_path, config_folder, read_json, sha256_json, write_json
+from parvideo.evaluation.report import render
+from parvideo.files import atomic_path, config_folder, sha256_json
+from parvideo.jobs.evaluate import evaluate
 from parvideo.jobs.generation_options import GenerationOptions
+from parvideo.jobs.protocol_options import ProtocolOptions
+from parvideo.jobs.sample import sample
+from parvideo.jobs.tokenize import tokenize
 from parvideo.metrics import SmallI3DExtractor, train_classifier
 from parvideo.metrics.reconstruction import ReconstructionQuality
 from parvideo.pipeline import VideoPipeline
@@ -165,57 +167,6 @@ class Demo:
         )
 
 
-class Stages:
-    """Runs stages by name, remembers what is done, and refuses to mix settings."""
-
-    def __init__(self, folder: Path, total: int) -> None:
-        self.folder, self.total, self.number = folder, total, 0
-        self.path = folder / "state.json"
-        self.record: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
-
-    def run(self, name: str, title: str, settings: dict[str, Any], work: Callable[[], Any]) -> Any:
-        """Do a stage, or return what it gave when it was done before.
-
-        Args:
-            name: of the stage.
-            title: shown.
-            settings: what the result depends on, JSON-able.
-            work: does it; returns something JSON-able. It must go on where an interrupted call was.
-
-        Raises:
-            ValueError: if the stage was begun with other settings.
-        """
-        self.number += 1
-        head = f"[{self.number}/{self.total}] {title}"
-        entry = self.record.get(name, {"settings": settings, "done": False, "seconds": 0.0, "result": None})
-        if sha256_json(entry["settings"]) != sha256_json(settings):
-            other = [key for key in settings if entry["settings"].get(key) != settings[key]]
-            raise ValueError(
-                f"{self.folder} was begun with another {', '.join(other) or 'set of settings'} "
-                f"(stage {name}); give the same settings to go on, or another --out"
-            )
-        if entry["done"]:
-            print(f"{head}: done before ({entry['seconds']:.0f} s)", flush=True)
-            return entry["result"]
-        print(f"{head} ...", flush=True)
-        self.record[name] = entry
-        write_json(self.path, self.record)
-        started = time.monotonic()
-        try:
-            entry["result"] = work()
-            entry["done"] = True
-        finally:
-            entry["seconds"] += time.monotonic() - started
-            write_json(self.path, self.record)
-        print(f"{head}: {entry['seconds']:.0f} s", flush=True)
-        return entry["result"]
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Seconds that each stage took, over all runs."""
-        return {name: entry["seconds"] for name, entry in self.record.items()}
-
-
 def make_toy_data(demo: Demo) -> None:
     """Write the shapes set, unless the user brought videos, and decode all videos once."""
     if demo.data is None:
@@ -315,7 +266,7 @@ def make_samples(demo: Demo, name: str) -> dict[str, float]:
     """Generate clips of every class, and say how many the classifier takes for the class asked for."""
     pipeline = VideoPipeline.from_pretrained(demo.out / name)
     out = demo.out / "samples" / name
-    sample(
+    made = sample(
         demo.out / name,
         out,
         num=max(1, demo.preset.samples // len(pipeline.class_names)),
@@ -324,6 +275,7 @@ def make_samples(demo: Demo, name: str) -> dict[str, float]:
         ),
         batch_size=32,
     )
+    print(made, file=sys.stderr)
     clips, labels = load_samples(out)
     network = SmallI3DExtractor.load(demo.out / "classifier")
     return {"class_accuracy": accuracy(network, clips, labels), "clips": len(clips)}
@@ -357,23 +309,28 @@ def time_generators(demo: Demo) -> dict[str, dict[str, float]]:
 def score(demo: Demo, name: str) -> dict[str, Any]:
     """FVD of the generated clips against real ones; the whole report lies in ``evaluation/``."""
     clips, _ = load_samples(demo.out / "samples" / name)
-    return evaluate(
+    report = evaluate(
         demo.root,
         demo.out / "evaluation" / f"{name}.json",
         clips=demo.out / "samples" / name,
         i3d=demo.i3d,
         features=None if demo.i3d is not None else demo.out / "classifier",
-        split="train" if demo.held_out_time is None else "all",
+        protocol_options=ProtocolOptions(
+            split="train" if demo.held_out_time is None else "all",
+            clip_policy="non-overlapping",
+            frames=demo.form["frames"],
+            fps=demo.form["fps"],
+            size=demo.form["size"],
+            real_count=0,
+            fake_count=len(clips),
+        ),
         split_index=demo.split_index,
         annotations=demo.annotations,
-        clip_policy="non-overlapping",
-        frames=demo.form["frames"],
-        fps=demo.form["fps"],
-        size=demo.form["size"],
-        real_count=0,
-        fake_count=len(clips),
         workers=0,
     )
+    assert report is not None  # the demo is one process
+    print(render(report))
+    return report
 
 
 def load_samples(folder: Path) -> tuple[Tensor, Tensor]:

@@ -37,7 +37,7 @@ _POLICIES: dict[str, Policy] = {"non-overlapping": "all", "random": "random", "c
 
 
 @dataclass(frozen=True)
-class ClipBatch:
+class ScoredClips:
     """Clips uint8 ``[B, T, H, W, 3]`` with int64 ``[B]`` ids, source videos and labels (-1: unknown)."""
 
     clips: Tensor
@@ -71,7 +71,7 @@ class ClipSource(ABC):
         return [self.ids[start : start + batch_size] for start in range(0, len(self.ids), batch_size)]
 
     @abstractmethod
-    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
+    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ScoredClips]:
         """The clips of these ids, in order, ``batch_size`` at a time."""
 
 
@@ -143,7 +143,7 @@ class RealClips(ClipSource):
         epochs = [list(own) for _, own in groupby(self.ids, key=lambda index: index // len(self.dataset))]
         return [own[start : start + batch_size] for own in epochs for start in range(0, len(own), batch_size)]
 
-    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
+    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ScoredClips]:
         """See `ClipSource`."""
         for epoch, own in groupby(ids, key=lambda index: index // len(self.dataset)):
             self.dataset.set_epoch(epoch)
@@ -156,7 +156,7 @@ class RealClips(ClipSource):
                     p = self.protocol
                     clips = resize_source(clips, p.size, p.source_resize, p.source_crop, p.quantization)
                 groups = id_keys([self._groups[name] for name in items["id"]])
-                yield ClipBatch(clips, keys, groups, items["label"])
+                yield ScoredClips(clips, keys, groups, items["label"])
 
 
 class SavedClips(ClipSource):
@@ -215,7 +215,7 @@ class SavedClips(ClipSource):
             f"{self._left_out[0]}"
         ]
 
-    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
+    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ScoredClips]:
         """See `ClipSource`."""
         for start in range(0, len(ids), batch_size):
             chosen = ids[start : start + batch_size]
@@ -224,7 +224,7 @@ class SavedClips(ClipSource):
                 raise ValueError(f"generated clips differ in shape: {sorted({c.shape for c in clips})}")
             keys = torch.tensor(chosen, dtype=torch.int64)
             labels = torch.tensor([self._places[clip][2] for clip in chosen], dtype=torch.int64)
-            yield ClipBatch(torch.from_numpy(np.stack(clips)), keys, keys, labels)
+            yield ScoredClips(torch.from_numpy(np.stack(clips)), keys, keys, labels)
 
     def _list(self, path: Path) -> None:
         if path.suffix in (".npz", ".npy"):
@@ -303,7 +303,7 @@ class GeneratedClips(ClipSource):
         self.manifest = sha256_json({**made, "labels": self.labels})
         self.description["hash"] = self.manifest
 
-    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
+    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ScoredClips]:
         """See `ClipSource`."""
         for start in range(0, len(ids), batch_size):
             chosen = list(ids[start : start + batch_size])
@@ -320,7 +320,7 @@ class GeneratedClips(ClipSource):
             )
             keys = torch.tensor(chosen, dtype=torch.int64)
             labels[labels == len(self.pipeline.class_names)] = -1  # made without a class
-            yield ClipBatch(self.pipeline.decode(tokens, batch_size), keys, keys, labels)
+            yield ScoredClips(self.pipeline.decode(tokens, batch_size), keys, keys, labels)
 
 
 class ReconstructedClips(ClipSource):
@@ -343,13 +343,13 @@ class ReconstructedClips(ClipSource):
         """See `ClipSource`."""
         return self.real.chunks(batch_size)
 
-    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
+    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ScoredClips]:
         """See `ClipSource`."""
         device = next(self.tokenizer.parameters()).device
         for batch in self.real.batches(ids, batch_size):
             with torch.inference_mode():
                 decoded = self.tokenizer.decode(self.tokenizer.encode(to_float(batch.clips).to(device)))
-            yield ClipBatch(to_uint8(decoded).cpu(), batch.ids, batch.groups, batch.labels)
+            yield ScoredClips(to_uint8(decoded).cpu(), batch.ids, batch.groups, batch.labels)
 
 
 def uniform_labels(count: int, num_classes: int) -> list[int]:

@@ -21,7 +21,7 @@ def launch(accelerator: str, devices: int) -> Fabric:
     return fabric
 
 
-def own_share(fabric: Fabric, missing: Sequence[Work]) -> list[Work]:
+def shard_work(fabric: Fabric, missing: Sequence[Work]) -> list[Work]:
     """This process's part of the work that is missing, which every process must have listed alike.
 
     Nobody begins, and so makes the others see less missing, before everybody has listed it.
@@ -30,6 +30,6 @@ def own_share(fabric: Fabric, missing: Sequence[Work]) -> list[Work]:
     return list(missing[fabric.global_rank :: fabric.world_size])
 
 
-def hide_bar(fabric: Fabric) -> bool | None:
+def progress_disabled(fabric: Fabric) -> bool | None:
     """tqdm's ``disable``: None, which hides a bar where there is no terminal, and True on other processes."""
     return None if fabric.is_global_zero else True

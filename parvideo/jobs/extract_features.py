@@ -1,6 +1,7 @@
 """Scoring: clips from a source through a feature extractor into shards on disk, on one device or many."""
 
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -9,9 +10,14 @@ from torch import nn
 from tqdm import tqdm
 
 from parvideo.evaluation.feature_store import FeatureSet, FeatureStore
+from parvideo.evaluation.protocols import Protocol
 from parvideo.evaluation.sources import ClipSource
-from parvideo.jobs.devices import own_share
-from parvideo.metrics.extractors.i3d import FeatureExtractor
+from parvideo.files import read_json
+from parvideo.jobs.devices import shard_work
+from parvideo.metrics.extractors import i3d_weights
+from parvideo.metrics.extractors import torchscript as scripted
+from parvideo.metrics.extractors.i3d import FeatureExtractor, I3DExtractor
+from parvideo.metrics.extractors.small_i3d import SmallI3DExtractor
 
 _SHARD = 256  # clips whose features are lost at most when a process is killed
 
@@ -56,7 +62,7 @@ def extract_features(
         for chunk in source.chunks(batch_size)
         if not done.issuperset(chunk)
     ]
-    own = [clip for chunk in own_share(fabric, chunks) for clip in chunk]
+    own = [clip for chunk in shard_work(fabric, chunks) for clip in chunk]
     warnings: set[str] = set()
     parts: list[FeatureSet] = []
     with tqdm(total=len(own), desc=title, unit="clip", disable=fabric.global_rank > 0) as bar:
@@ -96,11 +102,42 @@ def extract_features(
     return sorted(warnings)
 
 
-def place(extractor: FeatureExtractor, fabric: Fabric) -> FeatureExtractor:
+def to_device(extractor: FeatureExtractor, fabric: Fabric) -> FeatureExtractor:
     """The extractor on the fabric's device."""
     if isinstance(extractor, nn.Module):
         return cast(FeatureExtractor, extractor.to(fabric.device))
     return extractor
+
+
+def choose_extractor(i3d: Path | None, features: Path | None, protocol: Protocol) -> FeatureExtractor:
+    """The feature network asked for, or else the I3D in the user's cache folder, as the protocol sets it up.
+
+    Raises:
+        FileNotFoundError: if neither is given and `parvideo weights i3d` has not been run.
+        ValueError: if both are given, or a file does not fit.
+    """
+    if i3d is not None and features is not None:
+        raise ValueError(
+            f"i3d is {i3d} and features is {features}; give one of them: I3D weights, or a small network of "
+            "your own (not comparable with published FVD)"
+        )
+    if features is not None:
+        config = read_json(features / "config.json")
+        if isinstance(config, dict) and config.get("kind") == scripted.KIND:
+            return scripted.ScriptedExtractor(features)
+        return SmallI3DExtractor.load(features)
+    return I3DExtractor(i3d_weights.find(i3d), protocol.tap, protocol.network_resize, protocol.bn_eps)
+
+
+def describe_extractor(extractor: FeatureExtractor, features: Path | None) -> dict[str, Any]:
+    """What the report says of the feature network."""
+    return {
+        "name": type(extractor).__name__,
+        "fingerprint": extractor.fingerprint,
+        "dim": extractor.dim,
+        "path": str(getattr(extractor, "path", features)),
+        "weights_sha256": getattr(extractor, "weights_sha256", None),
+    }
 
 
 def _joined(parts: list[FeatureSet]) -> FeatureSet:

@@ -1,103 +1,234 @@
-"""Sample files: generated clips on disk, a file at a time, in memory that does not grow with their number."""
+"""Sampling: from class names, or first frames, to a folder of clips; a stopped job goes on where it was."""
 
-import contextlib
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from lightning import Fabric
-from torch import Tensor
-from tqdm import tqdm
-
-from parvideo.datasets import write_contact_sheet, write_mp4
+from parvideo.checks import at_least, positive
 from parvideo.engine.memory import available_memory, batch_size_for, decode_bytes
-from parvideo.files import atomic_path
-from parvideo.jobs.devices import hide_bar, own_share
+from parvideo.evaluation.clip_formats import recorded_form, write_form
+from parvideo.files import claim_folder, read_json
+from parvideo.jobs.devices import launch
 from parvideo.jobs.first_frames import FirstFrames
+from parvideo.jobs.generation_options import PLAIN, GenerationOptions
+from parvideo.jobs.sample_files import (
+    Clips,
+    exit_on_sigterm,
+    finish_files,
+    generate_files,
+    remove_partial_files,
+)
 from parvideo.order import GenerationOrder
 from parvideo.pipeline import VideoPipeline
+from parvideo.pipeline.class_names import find_class, is_index
+from parvideo.pretrained.folder import TOKENIZER, find_folder, fingerprint, load_extra
 from parvideo.sampling import SamplingConfig
 
+SETTINGS = "sample.json"
 MOST_AT_ONCE = {"cpu": 16, "cuda": 256}
 """The largest batch that is chosen without being asked for. On a CPU more clips at once take as long each."""
-SHEET_CLIPS = 64
-SHEET_BYTES = 1 << 28
-"""The contact sheet shows up to so many clips, and fewer of long or large ones: its frames lie in memory."""
-SHEET_SCALE = 2
-NAME_BYTES = 160
-"""Of a class's name in a file's name, which may have 255 bytes with all that is put around it."""
+
+
+def sample(
+    model: Path,
+    out: Path,
+    names: Sequence[str] | None = None,
+    class_indices: Sequence[int] | None = None,
+    num: int = 1,
+    generation: GenerationOptions = PLAIN,
+    first_frames: Path | None = None,
+    given_frames: int = 1,
+    batch_size: int | None = None,
+    clips_per_file: int = 16,
+    previews: int = 64,
+    fps: float | None = None,
+    devices: int = 1,
+    accelerator: str = "auto",
+) -> str | None:
+    """Generate clips into a folder; `parvideo sample --help` says what the arguments are.
+
+    Args:
+        model: a generator's run folder or model folder.
+        out: folder for the clips.
+        names: of classes; all classes if there are neither names nor indices.
+        class_indices: of classes.
+        num: clips of each class, or of each of the first frames.
+        generation: how to generate.
+        first_frames: file or folder of what clips go on from.
+        given_frames: how many frames are given of each.
+        batch_size: clips generated together; as many as memory holds if not given.
+        clips_per_file: clips in one .npz.
+        previews: how many clips get an .mp4.
+        fps: frames a second of the .mp4; the model's if not given.
+        devices: how many devices generate.
+        accelerator: which, as of Lightning.
+
+    Returns:
+        What lies in the folder, in a line; None in every process but the first.
+
+    Raises:
+        ValueError: on an unknown class, or if ``out`` holds clips made otherwise.
+    """
+    at_least(1, num=num, clips_per_file=clips_per_file, given_frames=given_frames, batch_size=batch_size)
+    at_least(0, previews=previews)
+    positive(fps=fps)
+    if first_frames is None and given_frames > 1:
+        raise ValueError(f"given_frames is {given_frames}, but there are no first_frames to take them from")
+    if generation.unconditional and (names or class_indices):
+        raise ValueError("unconditional clips have no class; leave out either --unconditional or --class")
+    config = generation.config()
+    fabric = launch(accelerator, devices)
+    pipeline = VideoPipeline.from_pretrained(model, fabric.device)
+    subjects = choose_subjects(pipeline.class_names, names, class_indices, generation.unconditional)
+    beginnings = None
+    if first_frames is not None:
+        beginnings = read_beginnings(pipeline, model, first_frames, given_frames)
+        asked = subjects if names or class_indices or generation.unconditional else []
+        subjects = _one_each(asked, beginnings)
+    order = generation.prepare(pipeline, beginnings.latent_frames if beginnings else 0)
+    if fps is None:
+        fps = 8.0 if pipeline.fps is None else pipeline.fps
+    clips = Clips(
+        [subject.label for subject in subjects],
+        [subject.title for subject in subjects],
+        num,
+        config,
+        generation.latent_frames,
+        generation.overlap,
+        beginnings,
+        fps,
+        order,
+    )
+    together = choose_batch_size(pipeline, order, config, devices) if batch_size is None else batch_size
+    folder = find_folder(model)
+    claim_samples(
+        out,
+        {
+            "model": fingerprint(folder),
+            "tokenizer": fingerprint(folder / TOKENIZER),
+            "classes": [subject.name for subject in subjects],
+            "labels": list(clips.labels),
+            "num": num,
+            "clips_per_file": clips_per_file,
+            "sampling": config.to_dict(),
+            "regions": generation.cut,
+            **({} if generation.order is None else {"order": generation.order}),
+            "first_frames": beginnings and beginnings.description(),
+            "latent_frames": generation.latent_frames,
+            "overlap": generation.overlap if generation.latent_frames is not None else None,
+        },
+    )
+    if fabric.is_global_zero:
+        write_form(out, recorded_form(folder), pipeline.class_names)
+        remove_partial_files(out)
+    with exit_on_sigterm():
+        generate_files(pipeline, clips, out, clips_per_file, together, previews, fabric)
+    if not fabric.is_global_zero:
+        return None
+    shown = finish_files(clips, out, clips_per_file, previews)
+    filmed = len(clips.shown(previews))
+    return (
+        f"{len(clips)} clips in {out}, made {together} at a time; {filmed} have an .mp4, and "
+        f"contact-sheet.webp shows {shown}"
+    )
 
 
 @dataclass(frozen=True)
-class Clips:
-    """The clips to generate: all that decides what clip number i is, and how it is shown.
+class Subject:
+    """What clips are made of: a class, or none.
 
     Attributes:
-        labels: class of each subject; ``num`` clips are made of it, one subject after the other.
-        names: what each subject is called.
-        num: clips of each subject.
-        config: how to sample, with the seed.
-        latent_frames: length; the trained one if not given.
-        overlap: latent frames that each window beyond the trained length takes over.
-        beginnings: of each subject, what its clips go on from.
-        fps: frames a second of the videos written.
-        order: to generate in.
+        label: for the transformer.
+        name: of the class; None without one.
     """
 
-    labels: Sequence[int]
-    names: Sequence[str]
-    num: int
-    config: SamplingConfig
-    latent_frames: int | None
-    overlap: int
-    beginnings: FirstFrames | None
-    fps: float
-    order: GenerationOrder
+    label: int
+    name: str | None
 
-    def __len__(self) -> int:
-        return len(self.labels) * self.num
+    @property
+    def title(self) -> str:
+        """What its clips are called."""
+        return "unconditional" if self.name is None else self.name
 
-    def make(self, pipeline: VideoPipeline, indices: Sequence[int], bar: "tqdm[None]") -> Tensor:
-        """Generate the tokens of clips: int64 ``[B, t, h, w]``."""
-        device = pipeline.transformer.head.weight.device
-        subjects = [index // self.num for index in indices]
-        labels = torch.tensor([self.labels[subject] for subject in subjects], device=device)
-        given = None if self.beginnings is None else self.beginnings.encode(pipeline.tokenizer, subjects)
-        start = bar.n
 
-        def progress(done: int, steps: int) -> None:
-            bar.update(start + len(indices) * done / steps - bar.n)
+def choose_subjects(
+    names: Sequence[str],
+    words: Sequence[str] | None,
+    indices: Sequence[int] | None,
+    unconditional: bool = False,
+) -> list[Subject]:
+    """The classes asked for on the command line, names first; all of them, each once, if none is.
 
-        return pipeline.extend_tokens(
-            labels,
-            given,
-            self.latent_frames,
-            self.overlap,
-            self.config.seed,
-            self.config,
-            indices,
-            progress,
-            self.order,
+    A word is a class's name. One that is none, and could only be an index, since no class is called by a
+    number, is taken for one, and that is said.
+
+    Args:
+        names: of all classes, in label order.
+        words: given as names.
+        indices: given as indices.
+        unconditional: generate without a class.
+
+    Raises:
+        ValueError: on an unknown class.
+    """
+    if unconditional:
+        return [Subject(find_class(names, None), None)]
+    labels = []
+    for word in words or []:
+        if is_index(word) and not any(name.strip().isdecimal() for name in names):
+            labels.append(find_class(names, int(word)))
+            print(
+                f"no class is called {word}: taken as --class-index {word}, {names[labels[-1]]}",
+                file=sys.stderr,
+            )
+        else:
+            labels.append(find_class(names, word))
+    labels += [find_class(names, index) for index in indices or []]
+    if words is None and indices is None:
+        labels = list(range(len(names)))
+    return [Subject(label, names[label]) for label in labels]
+
+
+def claim_samples(out: Path, settings: dict[str, Any]) -> None:
+    """Begin a folder of samples, or go on with one that was begun with the same settings.
+
+    Raises:
+        ValueError: if it was begun with others; the message names what differs.
+    """
+    path = out / SETTINGS
+    there = read_json(path) if path.exists() else settings
+    if isinstance(there, dict) and "clips_per_file" not in there:
+        raise ValueError(
+            f"{out} was begun by an earlier parvideo, whose files hold a batch each; choose another folder"
         )
+    # Earlier parvideos wrote no labels: there the names tell them.
+    claim_folder(path, settings, "clips", {"labels"} - set(there))
 
-    def shown(self, most: int) -> list[int]:
-        """Up to ``most`` clips that show them all: as many of each subject, or one of some subjects."""
-        count = min(len(self.labels), most)
-        subjects = [place * len(self.labels) // count for place in range(count)]
-        each = min(self.num, most // count) if count else 0
-        return [subject * self.num + k for subject in subjects for k in range(each)]
 
-    def video(self, out: Path, index: int) -> Path:
-        """The .mp4 of a clip, by the name of its class as far as a file name holds it."""
-        name = self.names[index // self.num].replace("/", "_").replace("\0", "_")
-        short = name.encode(errors="surrogateescape")[:NAME_BYTES].decode(errors="ignore")
-        return out / f"{index:05d}-{short}.mp4"
+def read_beginnings(pipeline: VideoPipeline, model: Path, path: Path, frames: int) -> FirstFrames:
+    """The first frames that a model's clips may go on from.
+
+    Raises:
+        FileNotFoundError: if there are none.
+        ValueError: if the tokenizer cannot encode so many.
+    """
+    extra = load_extra(model)
+    height, width = pipeline.clip_shape[1:]
+    latent_frames = pipeline.tokenizer.latent_grid((frames, height, width))[0]
+    return FirstFrames(path, frames, latent_frames, (height, width), extra.get("fps"), extra.get("stride"))
+
+
+def _one_each(subjects: list[Subject], beginnings: FirstFrames) -> list[Subject]:
+    """The class of each of the first frames."""
+    count = len(beginnings.files)
+    if len(subjects) not in (1, count):
+        raise ValueError(
+            f"first_frames has {count} files and class {len(subjects)} values; give one class for all of "
+            "them, or one for each"
+        )
+    return subjects * (count // len(subjects))
 
 
 def choose_batch_size(
@@ -131,159 +262,3 @@ def choose_batch_size(
     fits = batch_size_for(transformer, order, memory, guided, engine=engine, window=window)
     most = MOST_AT_ONCE["cpu" if on_cpu else "cuda"]
     return 1 << (min(fits, most).bit_length() - 1)
-
-
-def generate_files(
-    pipeline: VideoPipeline,
-    clips: Clips,
-    out: Path,
-    clips_per_file: int,
-    batch_size: int,
-    previews: int,
-    fabric: Fabric,
-) -> None:
-    """Generate clips into ``clips-00000.npz``, ...; files that are there are not made again.
-
-    A file is written as soon as its clips are made, and then their videos. Memory holds the clips of one file
-    (two while the next is decoded), and the tokens of a batch.
-
-    Args:
-        pipeline: generates them.
-        clips: which.
-        out: folder for the files.
-        clips_per_file: clips in one file.
-        batch_size: clips generated together; on CUDA halved each time that memory runs out.
-        previews: how many clips get an .mp4.
-        fabric: launched; its processes share the files.
-    """
-    files = _files(out, len(clips), clips_per_file)
-    missing = own_share(fabric, [number for number, (file, _) in enumerate(files) if not file.exists()])
-    filmed = set(clips.shown(previews))
-    indices = [index for number in missing for index in files[number][1]]
-    form = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}]"
-    with tqdm(
-        total=len(indices),
-        desc=f"sampling {out.name}",
-        unit="clip",
-        disable=hide_bar(fabric),
-        bar_format=form,
-    ) as bar:
-        stream = _stream(pipeline, clips, indices, batch_size, bar)
-        for number in missing:
-            file, own = files[number]
-            # A file is decoded whole: pixels do not depend on what was generated together.
-            made = _decode(pipeline, torch.stack([next(stream) for _ in own]), bar)
-            own_labels = [clips.labels[index // clips.num] for index in own]
-            # No class is -1 in files, as where it is not known.
-            labels = np.array([-1 if label == len(pipeline.class_names) else label for label in own_labels])
-            with atomic_path(file) as temporary:
-                np.savez(temporary, clips=made.numpy(), labels=labels, indices=np.asarray(own))
-            _film(clips, out, own, made, filmed)
-    fabric.barrier()  # every file is there
-
-
-def finish_files(clips: Clips, out: Path, clips_per_file: int, previews: int) -> int:
-    """Write what is still missing of the videos, from the files, and the contact sheet.
-
-    Returns:
-        The number of clips on the sheet.
-    """
-    files = _files(out, len(clips), clips_per_file)
-    with np.load(files[0][0], allow_pickle=False) as arrays:
-        size = arrays["clips"][0].nbytes * SHEET_SCALE**2
-    shown = clips.shown(max(1, min(SHEET_CLIPS, SHEET_BYTES // size)))
-    filmed = {index for index in clips.shown(previews) if not clips.video(out, index).exists()}
-    sheet: dict[int, Tensor] = {}
-    for file, own in files:
-        wanted = set(own) & (filmed | set(shown))
-        if wanted:
-            with np.load(file, allow_pickle=False) as arrays:
-                made = torch.from_numpy(arrays["clips"])
-            _film(clips, out, own, made, filmed)
-            sheet |= {index: made[index - own.start].clone() for index in wanted & set(shown)}
-    each = sum(index < clips.num for index in shown)
-    write_contact_sheet(
-        out / "contact-sheet.webp",
-        torch.stack([sheet[index] for index in shown]),
-        clips.fps,
-        min(each, 8) if len(clips.labels) > 1 else None,
-        [clips.names[index // clips.num] for index in shown],
-        SHEET_SCALE,
-    )
-    return len(shown)
-
-
-@contextlib.contextmanager
-def ending_tidily() -> Iterator[None]:
-    """Inside, SIGTERM ends the program as an error does, which removes the file that was being written."""
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():  # where Python allows no handler
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def sweep(out: Path) -> None:
-    """Remove what killed runs had begun to write: hidden files, which no run takes up again."""
-    for path in out.glob(".*"):
-        if path.suffix in (".npz", ".mp4", ".webp"):
-            path.unlink()
-
-
-def _files(out: Path, count: int, clips_per_file: int) -> list[tuple[Path, range]]:
-    """Each file and the clips that it holds."""
-    starts = range(0, count, clips_per_file)
-    return [
-        (out / f"clips-{number:05d}.npz", range(start, min(start + clips_per_file, count)))
-        for number, start in enumerate(starts)
-    ]
-
-
-def _stream(
-    pipeline: VideoPipeline, clips: Clips, indices: Sequence[int], batch_size: int, bar: "tqdm[None]"
-) -> Iterator[Tensor]:
-    """The tokens of these clips one by one, generated in batches: int64 ``[t, h, w]``."""
-    place = 0
-    while place < len(indices):
-        chosen = indices[place : place + batch_size]
-        start = bar.n
-        tokens = _unless_full(partial(clips.make, pipeline, chosen, bar), len(chosen))
-        if tokens is None:
-            batch_size = len(chosen) // 2
-            bar.write(f"out of memory; generating {batch_size} clips at a time", file=sys.stderr)
-            bar.update(start - bar.n)
-        else:
-            place += len(chosen)
-            yield from tokens
-
-
-def _decode(pipeline: VideoPipeline, tokens: Tensor, bar: "tqdm[None]") -> Tensor:
-    size = len(tokens)
-    while (clips := _unless_full(partial(pipeline.decode, tokens, size), size)) is None:
-        size //= 2
-        bar.write(f"out of memory; decoding {size} clips at a time", file=sys.stderr)
-    return clips
-
-
-def _unless_full(run: Callable[[], Tensor], clips: int) -> Tensor | None:
-    """What ``run`` returns, or None if CUDA's memory did not do for ``clips`` clips, unless that is one."""
-    try:
-        return run()
-    except torch.OutOfMemoryError:
-        if clips == 1:
-            raise
-    torch.cuda.empty_cache()  # here, where the error no longer holds the tensors of what failed
-    return None
-
-
-def _film(clips: Clips, out: Path, own: range, made: Tensor, filmed: set[int]) -> None:
-    for index, clip in zip(own, made, strict=True):
-        if index in filmed:
-            write_mp4(clips.video(out, index), clip, clips.fps)

@@ -1,6 +1,5 @@
 """`parvideo evaluate`, `fvd-stats` and `compare-reports` on the shapes set, from files to the report."""
 
-import dataclasses
 import json
 import math
 import shutil
@@ -20,7 +19,6 @@ from parvideo.datasets import load_videos, write_mp4
 from parvideo.evaluation.feature_store import FeatureSet
 from parvideo.evaluation.protocols import LARP_10K
 from parvideo.evaluation.sources import RealClips, SavedClips, copied_labels, uniform_labels
-from parvideo.jobs.generation_options import GenerationOptions
 from parvideo.metrics import known_clips
 from parvideo.metrics.extractors.inception_i3d import InceptionI3d
 from parvideo.metrics.extractors.small_i3d import SmallI3D, SmallI3DExtractor
@@ -31,6 +29,7 @@ from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.presets import PRESETS
 from parvideo.transformer import VideoTransformer
+from tests.cli.flat import call
 
 SMALL: dict[str, Any] = {"frames": 9, "size": 32, "stride": 2, "real_count": 0, "fake_count": 6, "workers": 0}
 
@@ -63,11 +62,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, out: Path, **options: Any) -> dict[str, Any]:
-    fields = {field.name for field in dataclasses.fields(GenerationOptions)}
-    generation = GenerationOptions(**{name: options.pop(name) for name in fields & options.keys()})
-    options["generation"] = generation
     source = {} if options.keys() & {"model", "tokenizer"} else {"clips": folder / "clips"}
-    return evaluate(folder / "toy", out, **{"features": folder / "net", **SMALL, **source, **options})
+    given = {"features": folder / "net", **SMALL, **source, **options}
+    report: dict[str, Any] = call(evaluate, folder / "toy", out, **given)
+    return report
 
 
 def test_report_of_saved_clips(folder: Path, tmp_path: Path) -> None:
@@ -134,7 +132,7 @@ def test_held_out_clips_stand_beside_the_training_split(folder: Path, tmp_path: 
     assert held["fake_count"] == 6
     assert 0 <= report["class_accuracy"]["held_out"]["accuracy"] <= 1
     assert "held-out split" in (tmp_path / "r.txt").read_text()
-    fvd_stats(folder / "toy", tmp_path / "test.npz", features=folder / "net", split="test", **SMALL)
+    call(fvd_stats, folder / "toy", tmp_path / "test.npz", features=folder / "net", split="test", **SMALL)
     again = run(folder, tmp_path / "s.json", model=folder / "model", held_out_reference=tmp_path / "test.npz")
     assert again["held_out"]["fvd"] == pytest.approx(held["fvd"], rel=1e-6)
     assert not (tmp_path / "s-features/held-out").exists()
@@ -196,7 +194,7 @@ def test_self_test_refuses_other_weights(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_cached_reference_gives_the_same_and_is_refused_elsewhere(folder: Path, tmp_path: Path) -> None:
-    fvd_stats(folder / "toy", tmp_path / "ref.npz", features=folder / "net", **SMALL)
+    call(fvd_stats, folder / "toy", tmp_path / "ref.npz", features=folder / "net", **SMALL)
     cached = run(folder, tmp_path / "r.json", reference=tmp_path / "ref.npz")
     assert not (tmp_path / "r-features/real-0").exists()
     assert cached["fvd"] == pytest.approx(run(folder, tmp_path / "s.json")["fvd"], rel=1e-6)
@@ -206,7 +204,7 @@ def test_cached_reference_gives_the_same_and_is_refused_elsewhere(folder: Path, 
 
 def test_a_reference_serves_a_protocol_of_several_repeats(folder: Path, tmp_path: Path) -> None:
     several = {"repeats": 2, "clip_policy": "random", "label_policy": "uniform"}
-    fvd_stats(folder / "toy", tmp_path / "ref.npz", features=folder / "net", **SMALL, **several)
+    call(fvd_stats, folder / "toy", tmp_path / "ref.npz", features=folder / "net", **SMALL, **several)
     options = {"model": folder / "model", "fake_count": 6, **several}
     cached = run(folder, tmp_path / "r.json", reference=tmp_path / "ref.npz", **options)
     plain = run(folder, tmp_path / "s.json", **options)
@@ -222,8 +220,9 @@ def test_a_reference_serves_a_protocol_of_several_repeats(folder: Path, tmp_path
 def test_the_statistics_of_a_protocol_have_its_repeats(folder: Path, tmp_path: Path, protocol: str) -> None:
     small = {"split": "train", "frames": 9, "size": 32, "real_count": 4, "fake_count": 6}
     counts = {"features": folder / "net", "protocol": protocol, "workers": 0, **small}
-    fvd_stats(folder / "toy", tmp_path / "ref.npz", **counts)
-    report = evaluate(
+    call(fvd_stats, folder / "toy", tmp_path / "ref.npz", **counts)
+    report = call(
+        evaluate,
         folder / "toy",
         tmp_path / "r.json",
         clips=folder / "clips",

@@ -1,6 +1,5 @@
 """Sampling from the command line: files to look at and to score, made once."""
 
-import dataclasses
 import gc
 import os
 import signal
@@ -19,21 +18,20 @@ from parvideo.datasets import ClipDataset, VideoRecord
 from parvideo.engine.memory import decode_bytes
 from parvideo.evaluation.clip_formats import read_form
 from parvideo.files import read_json, write_json
-from parvideo.jobs.generation_options import GenerationOptions
-from parvideo.jobs.sample import Clips, choose_batch_size
+from parvideo.jobs.sample import choose_batch_size, choose_subjects
+from parvideo.jobs.sample_files import Clips
 from parvideo.order import OrderSpec
 from parvideo.pipeline import VideoPipeline
 from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import save_generator
 from parvideo.sampling import SamplingConfig
 from parvideo.transformer import VideoTransformer
+from tests.cli.flat import call
 
 
 def sample(model: Path, out: Path, class_: list[str] | None = None, **options: Any) -> None:
     """The command; the options of generating are told like the others, as on the command line."""
-    fields = {field.name for field in dataclasses.fields(GenerationOptions)}
-    generation = GenerationOptions(**{name: options.pop(name) for name in fields & options.keys()})
-    command.sample(model, out, class_, generation=generation, **options)
+    call(command.sample, model, out, class_, **options)
 
 
 def arrays(folder: Path) -> list[dict[str, np.ndarray]]:
@@ -94,7 +92,7 @@ def test_near_names_are_suggested(
 
 def test_words_are_names_and_indices_are_asked_for_as_such(capsys: pytest.CaptureFixture[str]) -> None:
     def chosen(names: list[str], *asked: Any) -> list[int]:
-        return [subject.label for subject in command.choose_subjects(names, *asked)]
+        return [subject.label for subject in choose_subjects(names, *asked)]
 
     digits = ["1", "10", "2", "3"]
     assert chosen(digits, ["10", "1"], [0, 3]) == [1, 0, 0, 3]

@@ -11,42 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from parvideo.demo.steps import PRESETS, Demo, Stages
+from parvideo.demo.steps import PRESETS, Demo
 from parvideo.files import config_folder
 from parvideo.synthetic import ShapesSettings, write_shapes_data
 from parvideo.training.cli import fit
-
-
-def test_a_stage_is_done_once(tmp_path: Path) -> None:
-    done: list[int] = []
-    for _ in range(2):
-        stages = Stages(tmp_path, 1)
-        assert stages.run("a", "A", {"seed": 0}, lambda: done.append(1) or {"x": 1}) == {"x": 1}
-    assert done == [1]
-
-
-def test_an_interrupted_stage_is_done_again(tmp_path: Path) -> None:
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        Stages(tmp_path, 1).run("a", "A", {}, interrupt)
-    assert Stages(tmp_path, 1).run("a", "A", {}, lambda: 5) == 5
-
-
-@pytest.mark.parametrize("finished", [True, False])
-def test_other_settings_are_refused_by_name(tmp_path: Path, finished: bool) -> None:
-    def work() -> None:
-        if not finished:
-            raise RuntimeError
-
-    if finished:
-        Stages(tmp_path, 1).run("a", "A", {"seed": 0, "size": 1}, work)
-    else:
-        with pytest.raises(RuntimeError):
-            Stages(tmp_path, 1).run("a", "A", {"seed": 0, "size": 1}, work)
-    with pytest.raises(ValueError, match="another seed .*another --out"):
-        Stages(tmp_path, 1).run("a", "A", {"seed": 1, "size": 1}, work)
 
 
 def test_one_scene_a_class_is_held_out_in_time(tmp_path: Path) -> None:
@@ -101,7 +69,7 @@ def test_the_generators_configurations_run(name: str, tmp_path: Path, demo_token
 
 @pytest.fixture(scope="module")
 def demo_tokens(demo_toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from parvideo.cli.tokenize import tokenize
+    from parvideo.jobs.tokenize import tokenize
     from parvideo.pretrained.folder import save_tokenizer
     from parvideo.tokenizer import CausalVideoTokenizer
 

@@ -13,15 +13,11 @@ LIGHTNING = {"training", "jobs"}
 VIDEO = {"datasets"}
 LAYER = {name: height for height, names in enumerate(LAYERS) for name in names}
 FILES = package_files()
-PENDING = {"demo/steps.py", "cli/tokenize.py"}
-"""Files whose work has still to move down out of cli/; gone with the next commits."""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_down(path: Path) -> None:
     own = room(path)
-    if str(path.relative_to(PACKAGE)) in PENDING:
-        pytest.xfail("its work moves next")
     for module, line in imports(path):
         parts = module.split(".")
         if parts[0] != "parvideo":
@@ -32,8 +28,6 @@ def test_imports_point_down(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_lightning_and_video_libraries_stay_in_their_rooms(path: Path) -> None:
-    if str(path.relative_to(PACKAGE)) in PENDING:
-        pytest.xfail("its work moves next")
     for module, line in imports(path):
         top = module.split(".")[0]
         if top in ("lightning", "pytorch_lightning"):

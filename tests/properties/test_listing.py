@@ -20,6 +20,7 @@ from parvideo.files import config_folder, read_json, sha256_json, write_json
 from parvideo.metrics.extractors.small_i3d import SmallI3D, SmallI3DExtractor
 from parvideo.training.cli import fit
 from parvideo.training.data import ClipDataModule, TokenDataModule
+from tests.cli.flat import call
 
 FORM: dict[str, Any] = {"frames": 5, "size": 16, "fps": 12.5}
 
@@ -150,16 +151,16 @@ def test_statistics_of_a_repaired_video_are_refused(data: Path, tmp_path: Path) 
         "annotations": lists_of(data),
     }
     out, reference = tmp_path / "r.json", tmp_path / "reference.npz"
-    fvd_stats(data, reference, **options)
-    report = evaluate(data, out, clips=tmp_path / "clips", reference=reference, **options)
+    call(fvd_stats, data, reference, **options)
+    report = call(evaluate, data, out, clips=tmp_path / "clips", reference=reference, **options)
     assert report["real"]["lists"].keys() == {"classInd.txt", "trainlist01.txt", "testlist01.txt"}
     assert report["real"]["annotations"] == str(lists_of(data))
-    evaluate(data, out, clips=tmp_path / "clips", **options)
+    call(evaluate, data, out, clips=tmp_path / "clips", **options)
     repair(data)
     with pytest.raises(ValueError, match="made with another dataset"):
-        evaluate(data, out, clips=tmp_path / "clips", reference=reference, **options)
+        call(evaluate, data, out, clips=tmp_path / "clips", reference=reference, **options)
     with pytest.raises(ValueError, match=r"another evaluation \(dataset differ\)"):
-        evaluate(data, out, clips=tmp_path / "clips", **options)
+        call(evaluate, data, out, clips=tmp_path / "clips", **options)
 
 
 def test_what_gives_no_clip_is_said_and_a_class_without_any_refused(
@@ -231,7 +232,7 @@ def test_a_demo_of_repaired_videos_is_another(
         with pytest.raises(Stopped):
             demo(tmp_path / "demo", data, annotations=lists_of(data))
     repair(data)
-    with pytest.raises(ValueError, match="begun with another videos"):
+    with pytest.raises(ValueError, match="made with another videos"):
         demo(tmp_path / "demo", data, annotations=lists_of(data))
     assert "videos" in json.loads((tmp_path / "demo/state.json").read_text())["data"]["settings"]
 

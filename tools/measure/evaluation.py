@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from parvideo.evaluation.feature_store import FeatureStore
-from parvideo.evaluation.sources import ClipBatch, ClipSource
+from parvideo.evaluation.sources import ClipSource, ScoredClips
 from parvideo.jobs.devices import launch
-from parvideo.jobs.extract_features import extract_features, place
+from parvideo.jobs.extract_features import extract_features, to_device
 from parvideo.metrics.extractors.i3d import FeatureExtractor, I3DExtractor
 from parvideo.metrics.fvd import describe
 from parvideo.pixels import to_float
@@ -35,7 +35,7 @@ class DrawnClips(ClipSource):
         self.manifest, self.description = "drawn", {}
         self.started = time.monotonic()
 
-    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ClipBatch]:
+    def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ScoredClips]:
         """See `ClipSource`; prints throughput and peak memory at every tenth."""
         tenth = max(len(ids) // 10, 1)
         for start in range(0, len(ids), batch_size):
@@ -45,7 +45,7 @@ class DrawnClips(ClipSource):
                 rate = start / (time.monotonic() - self.started)
                 print(f"\n{start:>7} clips  {rate:8.1f} clips/s  peak {peak:7.0f} MiB", flush=True)
             clips = torch.stack([self._draw(int(key)) for key in keys])
-            yield ClipBatch(clips, keys, keys, torch.zeros_like(keys))
+            yield ScoredClips(clips, keys, keys, torch.zeros_like(keys))
 
     def _draw(self, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed + int(1e6 * self.shift))
@@ -79,7 +79,7 @@ def main() -> None:
     arguments = parser.parse_args()
     extractor: FeatureExtractor = I3DExtractor(arguments.i3d) if arguments.i3d else GridMoments()
     fabric = launch("auto", 1)
-    place(extractor, fabric)
+    to_device(extractor, fabric)
     sets = []
     with tempfile.TemporaryDirectory() as folder:
         for title, shift in (("real", 0.0), ("generated", 5.0)):

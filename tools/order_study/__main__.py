@@ -23,10 +23,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from parvideo.benchmark.timing import CLOCKS
-from parvideo.cli.tokenize import tokenize
 from parvideo.datasets import ClipDataset, build_cache, load_videos
-from parvideo.demo.steps import Stages, draw_clips
+from parvideo.demo.steps import draw_clips
 from parvideo.files import atomic_path, sha256_json, write_json
+from parvideo.jobs.stages import Stages
+from parvideo.jobs.tokenize import tokenize
 from parvideo.metrics import train_classifier
 from parvideo.order import OrderSpec
 from parvideo.pipeline import VideoPipeline

@@ -1,0 +1,194 @@
+"""Tokenizing: from videos to tokens on disk; a killed job goes on, nothing lost or doubled."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from parvideo.checks import at_least, check_seed
+from parvideo.datasets import ClipDataset, Policy, TokenManifest, TokenWriter, VideoList
+from parvideo.datasets.identity import identity
+from parvideo.datasets.skipped import check_classes
+from parvideo.datasets.tokens import check_begun
+from parvideo.files import sha256_json
+from parvideo.jobs.clip_format import ClipForm
+from parvideo.jobs.devices import launch, progress_disabled, shard_work
+from parvideo.pixels import to_float
+from parvideo.pretrained.folder import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
+from parvideo.tokenizer import VideoTokenizer
+from parvideo.training.data import ClipsByEpoch, say_listing, split_videos
+
+
+def tokenize(
+    tokenizer: Path,
+    data: Path,
+    out: Path,
+    frames: int | None = None,
+    size: int | None = None,
+    fps: float | None = None,
+    stride: int | None = None,
+    views: int = 1,
+    all_clips: bool = False,
+    flip: bool = False,
+    splits: Sequence[Literal["train", "test"]] | None = None,
+    split_index: int = 1,
+    annotations: Path | None = None,
+    held_out_time: float | None = None,
+    shard_size: int = 256,
+    batch_size: int = 8,
+    num_workers: int = 0,
+    devices: int = 1,
+    accelerator: str = "auto",
+    seed: int = 0,
+) -> dict[Path, TokenManifest]:
+    """Encode a data set's videos into a folder of tokens; the arguments are those of `parvideo tokenize`.
+
+    Returns:
+        What was made, by folder; empty in every process but the first.
+
+    Raises:
+        ValueError: if ``out`` was begun with other settings or videos, a class is left without a clip, or the
+            tokenizer cannot encode such clips. Then nothing is written.
+    """
+    at_least(1, views=views, split_index=split_index, shard_size=shard_size, batch_size=batch_size)
+    at_least(0, num_workers=num_workers)
+    check_seed(seed)
+    if all_clips and views > 1:
+        raise ValueError(f"views is {views}, at random places, and all_clips takes every place; choose one")
+    fabric = launch(accelerator, devices)
+    network = load_tokenizer(tokenizer, fabric.device)
+    made_by = fingerprint(tokenizer)
+    there = out / TOKENIZER / CONFIG
+    if there.is_file() and fingerprint(there.parent) != made_by:
+        raise ValueError(f"{out} holds tokens of another tokenizer; choose another folder")
+    form = ClipForm.of(tokenizer, frames, size, fps, stride)
+    work = []
+    for split in splits or ["train", "test"]:
+        videos, span = split_videos(data, split, split_index, held_out_time, annotations)
+        policy: Policy = "center"
+        if split == "train" and (all_clips or views > 1):
+            policy = "all" if all_clips else "random"
+        clips = ClipDataset(
+            videos, form.frames, form.size, form.fps, form.stride, policy=policy, seed=seed, span=span
+        )
+        check_classes(videos, clips)
+        say_listing(data, videos, clips)
+        names: list[str] = [f"random {view}" for view in range(views)] if policy == "random" else [policy]
+        mirrored = [False, True] if flip and split == "train" else [False]
+        listing = {**videos.description, "held_out_time": held_out_time}
+        plan = _plan(network, made_by, videos, clips, names, mirrored, shard_size, listing)
+        check_begun(out / split, plan)
+        work.append((split, clips, plan, len(mirrored)))
+    # Only now, when nothing is refused any more, is anything written.
+    if fabric.is_global_zero:
+        copy_tokenizer(tokenizer, out / TOKENIZER)
+    for split, clips, plan, mirrors in work:
+        with torch.inference_mode():
+            _encode(network, clips, plan, mirrors, out / split, batch_size, num_workers, fabric)
+    return {out / split: plan for split, _, plan, _ in work} if fabric.is_global_zero else {}
+
+
+def _plan(
+    network: VideoTokenizer,
+    made_by: str,
+    videos: VideoList,
+    clips: ClipDataset,
+    names: list[str],
+    mirrored: list[bool],
+    shard_size: int,
+    listing: dict[str, Any],
+) -> TokenManifest:
+    """Item number i is clip ``i mod L`` of view ``i div L``, L clips; mirrored views follow plain ones."""
+    places = clips.places()
+    several = clips.policy == "all"  # a video has several clips, told apart by where they begin
+
+    def where(first: int) -> str:
+        return f" from {first}" if several else ""
+
+    views = [name + (" flipped" if flipped else "") for name in names for flipped in mirrored]
+    size = clips.size if isinstance(clips.size, tuple) else (clips.size, clips.size)
+    return TokenManifest(
+        tokenizer=made_by,
+        data=sha256_json([identity(videos), clips.seed, list(clips.span)]),
+        grid=network.latent_grid((clips.frames, *size)),
+        codebook_size=network.codebook_size,
+        class_names=clips.class_names or [],
+        frames=clips.frames,
+        fps=clips.fps,
+        stride=clips.stride,
+        views=views,
+        ids=[f"{record.id} {view}{where(first)}" for view in views for record, first in places],
+        labels=[record.label for _ in views for record, _ in places],
+        shard_size=shard_size,
+        listing=listing,
+    )
+
+
+def _encode(
+    network: VideoTokenizer,
+    clips: ClipDataset,
+    plan: TokenManifest,
+    mirrors: int,
+    folder: Path,
+    batch_size: int,
+    num_workers: int,
+    fabric: Fabric,
+) -> None:
+    writer = TokenWriter(folder, plan)
+    missing = shard_work(fabric, writer.missing_shards())
+    # No batch crosses two shards, so that a clip's neighbours, and with them the last bit of what is
+    # computed, depend neither on where a run was killed nor on how many devices share it.
+    batches = [
+        list(plan.items(shard))[start : start + batch_size]
+        for shard in missing
+        for start in range(0, len(plan.items(shard)), batch_size)
+    ]
+    loader = DataLoader(
+        ClipsByEpoch(clips),
+        batch_sampler=[
+            [(item // len(clips) // mirrors, item % len(clips)) for item in batch] for batch in batches
+        ],
+        num_workers=num_workers,
+    )
+    pending: list[Tensor] = []
+    bar = tqdm(
+        total=sum(map(len, batches)),
+        desc=f"tokenizing {folder.name}",
+        unit="clip",
+        disable=progress_disabled(fabric),
+    )
+    expected = [record.id for record, _ in clips.places()]
+    for items, batch in zip(batches, loader, strict=True):
+        for place, (item, name) in enumerate(zip(items, batch["id"], strict=True)):
+            wanted = expected[item % len(clips)]
+            if name != wanted:  # another clip in its place
+                raise ValueError(
+                    f"{wanted} could not be read; remove the file and tokenize into a new folder"
+                )
+            if (item // len(clips)) % mirrors:
+                batch["clip"][place] = batch["clip"][place].flip(-2)
+        pending.append(_ids(network, batch["clip"].to(fabric.device)).cpu())
+        bar.update(len(items))
+        shard = items[0] // plan.shard_size
+        if items[-1] == plan.items(shard)[-1]:
+            writer.write_shard(shard, torch.cat(pending))
+            pending = []
+    bar.close()
+    fabric.barrier()  # every shard is there
+    if fabric.is_global_zero:
+        writer.finish()
+    fabric.barrier()
+
+
+def _ids(network: VideoTokenizer, clips: Tensor) -> Tensor:
+    """Tokens of uint8 clips, in float32 whatever surrounds it: a rounding near a border is another token."""
+    with (
+        torch.autocast(clips.device.type, enabled=False),
+        torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
+    ):
+        return network.encode(to_float(clips))
