@@ -2,10 +2,9 @@
 
 import dataclasses
 import math
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -14,8 +13,10 @@ from parvideo.checks import whole_number
 from parvideo.engine.cpu import CpuEngine
 from parvideo.engine.cuda_graphs import CudaGraphEngine
 from parvideo.order import GenerationOrder
+from parvideo.pipeline.choices import EngineChoice, check_engine, find_order
 from parvideo.pipeline.class_names import find_class
-from parvideo.pixels import TensorLike, as_tensor, to_float, to_uint8
+from parvideo.pipeline.decoding import decode_tokens
+from parvideo.pixels import TensorLike, as_tensor, to_float
 from parvideo.pretrained.folder import (
     load_class_names,
     load_extra,
@@ -24,19 +25,11 @@ from parvideo.pretrained.folder import (
     load_transformer,
 )
 from parvideo.sampling import SamplingConfig, StepCallback, extend, fixed_point, generate
-from parvideo.tokenizer import CausalVideoTokenizer, VideoTokenizer
-from parvideo.tokenizer.streaming import decode_stream
+from parvideo.tokenizer import VideoTokenizer
 from parvideo.transformer import VideoTransformer
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) over all batches."""
-
-EngineChoice = Literal["auto", "plain", "cpu", "cuda_graphs"]
-"""What computes the steps, see `VideoPipeline`."""
-
-DECODE_PIXELS = {"cpu": 1 << 19, "cuda": 1 << 21}
-"""Pixels decoded at a time, of all clips and frames together; a clip of 17x128x128 has 278528. By shapes
-alone, so that the same tokens give the same clips whatever memory is free."""
 
 
 class VideoPipeline:
@@ -125,24 +118,7 @@ class VideoPipeline:
             ValueError: if both are given, the regions are none, or the model was not trained in such an
                 order; the message names those it was.
         """
-        if name is not None and regions is not None:
-            raise ValueError(f"order is {name!r} and regions {regions}; give one of the two")
-        if name is None and regions is None:
-            return self.orders[0]
-        names = ", ".join(order.name for order in self.orders)
-        if regions is None:
-            for order in self.orders:
-                if order.name == name:
-                    return order
-            raise ValueError(f"order is {name!r}; this model was trained in {names}")
-        try:
-            cut = tuple(operator.index(count) for count in regions)
-        except TypeError:
-            raise ValueError(f"regions is {regions!r}; give three whole numbers (rt, rh, rw)") from None
-        for order in self.orders:
-            if order.spec is not None and order.spec.by_regions and order.spec.regions == cut:
-                return order
-        raise ValueError(f"regions is {cut}; this model was trained in {names}")
+        return find_order(self.orders, name, regions)
 
     def resolve_class(self, name: str | int | None) -> int:
         """The label of a class.
@@ -354,27 +330,13 @@ class VideoPipeline:
     def decode(self, tokens: TensorLike, batch_size: int = 16) -> Tensor:
         """Decode token grids int64 ``[B, t, h, w]`` to clips uint8 ``[B, T, H, W, 3]``, on the CPU.
 
-        It works on at most `DECODE_PIXELS` at a time, however many and long the clips are: on fewer clips
-        than ``batch_size``, and on one larger clip a few latent frames after the other where the tokenizer is
-        causal.
+        In memory that grows neither with the number of clips nor with their length
+        (`parvideo.pipeline.decoding`).
         """
         whole_number(batch_size, "batch_size", least=1)
-        tokens = as_tensor(tokens, "tokens")
         frames, height, width = self.clip_shape
-        most = DECODE_PIXELS["cpu" if tokens.device.type == "cpu" else "cuda"]
-        per_latent_frame = math.ceil(frames * height * width / self.transformer.grid[0])
-        at_once = max(1, most // per_latent_frame)  # latent frames, of all clips together
-        if tokens.shape[1] > at_once and isinstance(self.tokenizer, CausalVideoTokenizer):
-            clips = [self._decode_stream(clip, at_once) for clip in tokens.split(1)]
-        else:
-            parts = tokens.split(max(1, min(batch_size, at_once // tokens.shape[1])))
-            clips = [to_uint8(self.tokenizer.decode(part)).cpu() for part in parts]
-        return clips[0] if len(clips) == 1 else torch.cat(clips)
-
-    def _decode_stream(self, tokens: Tensor, latent_frames: int) -> Tensor:
-        assert isinstance(self.tokenizer, CausalVideoTokenizer)
-        chunks = decode_stream(self.tokenizer, tokens.split(latent_frames, dim=1))
-        return torch.cat([to_uint8(chunk).cpu() for chunk in chunks], dim=1)
+        pixels = math.ceil(frames * height * width / self.transformer.grid[0])
+        return decode_tokens(self.tokenizer, as_tensor(tokens, "tokens"), pixels, batch_size)
 
     def _generate(
         self,
@@ -422,18 +384,6 @@ class VideoPipeline:
         whole_number(num_per_class, "num_per_class", least=1)
         labels = [self.resolve_class(name) for name in classes for _ in range(num_per_class)]
         return torch.tensor(labels, device=self._device)
-
-
-def check_engine(engine: str, device: torch.device) -> None:
-    """Raise ValueError unless there is such an engine and it computes on this device."""
-    if engine not in get_args(EngineChoice):
-        raise ValueError(f"engine must be one of {', '.join(get_args(EngineChoice))}; got {engine!r}")
-    needed = {"cpu": "cpu", "cuda_graphs": "cuda"}.get(engine, device.type)
-    if device.type != needed:
-        raise ValueError(
-            f"engine={engine!r} computes on a {needed} device, and the transformer lies on {device}; "
-            "engine='auto' takes what is right there"
-        )
 
 
 def _batches(count: int, size: int) -> Iterator[range]:

@@ -232,7 +232,7 @@ def test_decoding_works_on_few_pixels_at_a_time(
         seen.append(codes.shape[0] * codes.shape[2])
         return decode_codes(tokenizer, codes, *cache)
 
-    monkeypatch.setattr(pipeline_module, "DECODE_PIXELS", {"cpu": pixels})
+    monkeypatch.setattr("parvideo.pipeline.decoding.DECODE_PIXELS", {"cpu": pixels})
     monkeypatch.setattr(CausalVideoTokenizer, "decode_codes", counting)
     assert (pipeline.decode(tokens).int() - whole.int()).abs().max() <= 1
     assert sum(seen) == 30

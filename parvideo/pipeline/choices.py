@@ -1,0 +1,53 @@
+"""Orders and engines as they are asked for."""
+
+import operator
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+
+from parvideo.order import GenerationOrder
+
+EngineChoice = Literal["auto", "plain", "cpu", "cuda_graphs"]
+"""What computes the steps, see `VideoPipeline`."""
+
+
+def find_order(
+    orders: Sequence[GenerationOrder], name: str | None = None, regions: Sequence[int] | None = None
+) -> GenerationOrder:
+    """One of the orders that a model was trained in, by its name or its regions; the first if by neither.
+
+    Raises:
+        ValueError: if both are given, the regions are none, or there is no such order; the message names
+            those there are.
+    """
+    if name is not None and regions is not None:
+        raise ValueError(f"order is {name!r} and regions {regions}; give one of the two")
+    if name is None and regions is None:
+        return orders[0]
+    names = ", ".join(order.name for order in orders)
+    if regions is None:
+        for order in orders:
+            if order.name == name:
+                return order
+        raise ValueError(f"order is {name!r}; this model was trained in {names}")
+    try:
+        cut = tuple(operator.index(count) for count in regions)
+    except TypeError:
+        raise ValueError(f"regions is {regions!r}; give three whole numbers (rt, rh, rw)") from None
+    for order in orders:
+        if order.spec is not None and order.spec.by_regions and order.spec.regions == cut:
+            return order
+    raise ValueError(f"regions is {cut}; this model was trained in {names}")
+
+
+def check_engine(engine: str, device: torch.device) -> None:
+    """Raise ValueError unless there is such an engine and it computes on this device."""
+    if engine not in get_args(EngineChoice):
+        raise ValueError(f"engine must be one of {', '.join(get_args(EngineChoice))}; got {engine!r}")
+    needed = {"cpu": "cpu", "cuda_graphs": "cuda"}.get(engine, device.type)
+    if device.type != needed:
+        raise ValueError(
+            f"engine={engine!r} computes on a {needed} device, and the transformer lies on {device}; "
+            "engine='auto' takes what is right there"
+        )
