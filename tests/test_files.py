@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from parvideo.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from parvideo.files import atomic_path, claim_folder, read_json, sha256_file, sha256_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -51,3 +51,29 @@ def test_hashes_follow_content_not_form(tmp_path: Path) -> None:
     assert (
         sha256_json({"a": 1, "b": [2]}) == sha256_json({"b": [2], "a": 1}) != sha256_json({"a": 1, "b": [3]})
     )
+
+
+def test_a_folder_belongs_to_the_settings_it_was_begun_with(tmp_path: Path) -> None:
+    record = tmp_path / "made" / "settings.json"
+    settings = {"seed": 0, "cut": (1, 2), "scale": None, "hash": "a" * 64}
+    claim_folder(record, settings, "clips")
+    claim_folder(record, {**settings, "cut": [1, 2]}, "clips")  # JSON knows no tuples
+    claim_folder(record, {"seed": 0, "cut": (1, 2), "hash": "a" * 64}, "clips")  # absent is None
+    claim_folder(record, {**settings, "seed": 1}, "clips", unknown=["seed"])
+    kept = record.read_bytes()
+    for change, said in (
+        ({"seed": 1}, r"made holds clips made with another seed \(0, now 1\); go on with the same"),
+        ({"hash": "b" * 64}, "another hash;"),
+        ({"order": "1x4x4"}, r'another order \(null, now "1x4x4"\)'),
+        ({"seed": None, "scale": 2.0}, r"another seed \(0, now null\), scale \(null, now 2.0\);"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            claim_folder(record, settings | change, "clips")
+    assert record.read_bytes() == kept
+
+
+@pytest.mark.parametrize("text", ["[]", "1", "{"])
+def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        claim_folder(tmp_path / "settings.json", {}, "clips")
