@@ -193,7 +193,7 @@ def check_settings(
 
     Args:
         folder: for the message.
-        begun: the settings that it was begun with, as JSON gives them back.
+        begun: the settings that it was begun with.
         settings: those of now.
         holds: what the folder holds.
         unknown: names that are not compared.
@@ -204,9 +204,9 @@ def check_settings(
     """
     if not isinstance(begun, dict):
         raise ValueError(f"{folder} holds {holds}, but what says of which is damaged; choose another folder")
-    now = json.loads(json.dumps(dict(settings)))  # where a tuple is a list
-    names = [name for name in {**now, **begun} if name not in unknown]
-    other = [_difference(name, begun.get(name), now.get(name)) for name in names]
+    there, here = (json.loads(json.dumps(dict(each))) for each in (begun, settings))  # a tuple is a list
+    names = [name for name in {**here, **there} if name not in unknown]
+    other = [_difference(name, there.get(name), here.get(name)) for name in names]
     different = ", ".join(line for line in other if line)
     if different:
         raise ValueError(f"{folder} holds {holds} made with another {different}; {advice}")

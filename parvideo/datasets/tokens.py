@@ -5,7 +5,7 @@ items k·S to (k+1)·S - 1. So any process can make any shard, a killed run is c
 that are missing, and nothing can be lost or doubled.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,7 +16,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from parvideo.arrays import read_npy
-from parvideo.files import AnyPath, atomic_path, read_json, sha256_file, sha256_json, write_json
+from parvideo.files import (
+    AnyPath,
+    atomic_path,
+    check_settings,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_json,
+)
 from parvideo.pixels import TensorLike, as_tensor
 
 MANIFEST, CHECKSUMS = "plan.json", "manifest.json"
@@ -120,20 +128,18 @@ def check_begun(folder: Path, manifest: TokenManifest) -> bool:
     if not (folder / MANIFEST).exists():
         return False
     there = _read_manifest(folder / MANIFEST)
-    names = [field.name for field in fields(manifest) if field.name != "listing"]
-    other = [name for name in names if getattr(there, name) != getattr(manifest, name)]
-    if there.listing is not None and manifest.listing is not None:
-        other += [name for name in CHECKED if there.listing.get(name) != manifest.listing.get(name)]
-    if other == ["data"]:
+    begun, wanted = asdict(there), asdict(manifest)
+    listings = begun.pop("listing"), wanted.pop("listing")
+    if None not in listings:
+        begun |= {name: listings[0].get(name) for name in CHECKED}
+        wanted |= {name: listings[1].get(name) for name in CHECKED}
+    if begun != wanted and begun == wanted | {"data": begun["data"]}:
         raise ValueError(
             f"{folder} holds tokens of other data: what is in the videos, or their labels, has changed since "
             "(or an earlier parvideo began it, which knew them by name alone); choose another folder or "
             "remove it"
         )
-    if other:
-        raise ValueError(
-            f"{folder} holds tokens made with another {', '.join(other)}; choose another folder or remove it"
-        )
+    check_settings(folder, begun, wanted, "tokens", advice="choose another folder or remove it")
     return True
 
 

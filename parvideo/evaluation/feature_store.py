@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parvideo.arrays import read_npz
-from parvideo.files import AnyPath, atomic_path, read_json, write_json
+from parvideo.files import AnyPath, atomic_path, check_settings, read_json, write_json
 from parvideo.metrics.uncertainty import Ids
 
 _FORMAT = "parvideo-features-1"
@@ -76,15 +76,8 @@ class FeatureStore:
                     f"{folder} holds features and no {path.name} that says of what; give another --out, or "
                     "delete that folder"
                 )
-            found = read_json(path)
-            if not isinstance(found, dict):
-                raise ValueError(f"{path} is no header of features; give another --out, or delete its folder")
-            different = sorted(k for k in {*found, *header} if found.get(k) != header.get(k))
-            if different:
-                raise ValueError(
-                    f"{folder} holds features of another evaluation ({', '.join(different)} differ); "
-                    "give another --out, or delete that folder"
-                )
+            advice = "give another --out, or delete that folder"
+            check_settings(folder, read_json(path), self.header, "features", advice=advice)
 
     def done(self) -> Ids:
         """Ids of the clips whose features are here, sorted.

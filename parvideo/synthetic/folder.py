@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from parvideo.datasets.folders import ANNOTATIONS
 from parvideo.datasets.writing import write_avi
-from parvideo.files import AnyPath, read_json, write_json, write_text
+from parvideo.files import AnyPath, check_settings, read_json, write_json, write_text
 
 SETTINGS = "toy_data.json"
 
@@ -82,14 +82,8 @@ def write_folder(
 def _claim(out: Path, settings: Mapping[str, Any]) -> None:
     """Make sure that the folder is ours: new or empty, or of the same settings."""
     if (out / SETTINGS).exists():
-        there = read_json(out / SETTINGS)
-        other = there if isinstance(there, dict) else {}
-        names = [key for key in {**settings, **other} if other.get(key) != settings.get(key)]
-        if names:
-            changes = ", ".join(f"{name} {other.get(name)} and not {settings.get(name)}" for name in names)
-            raise ValueError(
-                f"{out} holds a synthetic set with {changes}; choose another folder or remove that one"
-            )
+        advice = "choose another folder or remove that one"
+        check_settings(out, read_json(out / SETTINGS), settings, "a synthetic set", advice=advice)
         return
     if out.is_dir() and any(not path.name.startswith(f".{Path(SETTINGS).stem}") for path in out.iterdir()):
         raise ValueError(f"{out} holds other files and no {SETTINGS}; choose a new or an empty folder")

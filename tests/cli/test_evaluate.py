@@ -103,7 +103,7 @@ def test_goes_on_where_it_was_and_gives_the_same(
     seen.clear()
     run(folder, tmp_path / "s.json")
     assert seen == []
-    with pytest.raises(ValueError, match="another evaluation"):
+    with pytest.raises(ValueError, match="features made with another"):
         run(folder, tmp_path / "s.json", size=16)
 
 

@@ -43,7 +43,7 @@ def test_interleaved_writers_do_not_collide(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", HEADER)
 def test_another_header_is_refused(tmp_path: Path, name: str) -> None:
     FeatureStore(tmp_path / "s", HEADER).append(some([1]))
-    with pytest.raises(ValueError, match=f"{name} differ"):
+    with pytest.raises(ValueError, match=f"holds features made with another {name}"):
         FeatureStore(tmp_path / "s", {**HEADER, name: "x"})
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from parvideo.datasets.writing import write_contact_sheet
-from parvideo.files import atomic_path, read_json, sha256_json, write_json
+from parvideo.files import atomic_path, claim_folder, read_json, sha256_json, write_json
 from parvideo.metrics import SmallI3DExtractor
 from parvideo.metrics.frechet import frechet_distance
 from parvideo.order import GenerationOrder
@@ -76,11 +76,7 @@ def claim_arms(study: StudyConfig, out: Path) -> None:
         ValueError: if an arm of that name was another one.
     """
     for arm in study.arms:
-        path, wanted = out / "arms" / f"{arm.name}.json", order_arguments(arm)
-        if not path.exists():
-            write_json(path, wanted)
-        elif sha256_json(read_json(path)) != sha256_json(wanted):
-            raise ValueError(f"{out} has results of another arm {arm.name}; give this one another name")
+        claim_folder(out / "arms" / f"{arm.name}.json", order_arguments(arm), f"results of arm {arm.name}")
 
 
 def times_stage(study: StudyConfig) -> str:
