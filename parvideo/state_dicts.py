@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -22,11 +22,44 @@ from parvideo.files import AnyPath, check_file
 WRAPPERS = ("model", "module", "state_dict", "ema")
 """Keys under which trainers put the state dict, in the order they are tried (DDP, DeepSpeed, Lightning)."""
 
+WeightsKind = Literal["safetensors", "state_dict", "torchscript"]
+
 _SHOWN = 5
 
 
+def weights_kind(path: AnyPath) -> WeightsKind:
+    """What kind of weights file this is, by its content and not its name.
+
+    Raises:
+        OSError: if there is no such file (see `parvideo.files.check_file`).
+        ValueError: if it is none of the three kinds.
+    """
+    path = check_file(path)
+    with path.open("rb") as file:
+        head = file.read(9)
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise ValueError(f"{path} is a damaged archive: {error}") from error
+        parts = {name.split("/", 1)[-1] for name in names}
+        if "constants.pkl" in parts or any(part.startswith("code/") for part in parts):
+            return "torchscript"
+        if "data.pkl" in parts:
+            return "state_dict"
+    elif len(head) == 9 and head[8:] == b"{" and 0 < int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return "safetensors"
+    elif head[:1] == b"\x80":  # a pickle, perhaps of the old torch.save; read with weights_only or refused
+        return "state_dict"
+    raise ValueError(
+        f"{path} is neither safetensors nor a PyTorch state dict nor TorchScript, or it is cut off; "
+        f"download it again{what_it_looks_like(path)}"
+    )
+
+
 def read_state(path: AnyPath) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` file or of a PyTorch checkpoint (any other suffix), on the CPU.
+    """The tensors of a safetensors file or of a PyTorch checkpoint, told apart by content, on the CPU.
 
     A PyTorch checkpoint is a state dict, plain or under one of `WRAPPERS`. Only tensors, plain containers
     and ``argparse.Namespace`` (a bag of options that LlamaGen's trainer stores) are unpickled; anything else
@@ -35,10 +68,16 @@ def read_state(path: AnyPath) -> dict[str, Tensor]:
 
     Raises:
         OSError: if there is no such file (see `parvideo.files.check_file`).
-        ValueError: if the file is truncated, damaged, holds other objects, or no state dict.
+        ValueError: if the file is truncated, damaged, TorchScript, holds other objects, or no state dict.
     """
-    path = Path(path)
-    if path.suffix == ".safetensors":
+    path = check_file(path)
+    try:
+        kind = weights_kind(path)
+    except ValueError:  # the name says what it was to be, and the reader of such files what is wrong with it
+        kind = "safetensors" if path.suffix == ".safetensors" else "state_dict"
+    if kind == "torchscript":
+        raise ValueError(f"{path} is TorchScript, not a state dict; tools/convert/i3d.py converts an I3D")
+    if kind == "safetensors":
         return read_safetensors(path)
     content = unpickle(path)
     state = content

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from parvideo.benchmark.timing import CLOCKS, Clock
-from parvideo.engine.block_weights import normalize
 from parvideo.engine.draw import block_size, draw_tokens
-from parvideo.engine.packed import DecodeLinear, GatedLinear, packing_obstacle
+from parvideo.engine.packed import DecodeLinear, GatedLinear, normalize, packing_obstacle
 from parvideo.sampling import SamplingConfig, sample_tokens
 from parvideo.transformer.model import VideoTransformer
 

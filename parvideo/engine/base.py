@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from parvideo.engine.block_weights import LayerWeights, fold, normalize
 from parvideo.engine.draw import block_size, draw_tokens
-from parvideo.engine.packed import DecodeLinear, packing_obstacle
+from parvideo.engine.packed import DecodeLinear, LayerWeights, fold, normalize, packing_obstacle
 from parvideo.order import GenerationOrder
 from parvideo.sampling import SamplingConfig, check_request, prefix_tokens
 from parvideo.sampling.noise import draw_uniforms
 from parvideo.transformer.blocks import TransformerBlock
+from parvideo.transformer.cache import kv_bytes
 from parvideo.transformer.layout import SlotLayout
 from parvideo.transformer.model import VideoTransformer
 
@@ -143,10 +143,8 @@ class EngineBase:
 
     def cache_bytes(self, batch: int, guided: bool = True) -> int:
         """Memory of the keys and values of ``batch`` clips."""
-        rows = batch * (2 if guided else 1)
-        slots = math.prod(self.transformer.grid)
-        values = 2 * len(self._layers) * rows * slots * self.kv_heads * self.head_dim
-        return values * self.dtype.itemsize
+        rows, slots = batch * (2 if guided else 1), math.prod(self.transformer.grid)
+        return kv_bytes(len(self._layers), rows, slots, self.kv_heads * self.head_dim, self.dtype.itemsize)
 
     def _describe_draw(self) -> str:
         return f"blocks of {self._block}" if self._block else "cumulative sum"

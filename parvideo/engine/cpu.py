@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from parvideo.engine.base import EngineBase, Request
-from parvideo.engine.block_weights import normalize
 from parvideo.engine.large_pages import use_large_pages
+from parvideo.engine.packed import normalize
 from parvideo.order import GenerationOrder
 from parvideo.sampling import SamplingConfig, StepCallback
 from parvideo.transformer.model import VideoTransformer

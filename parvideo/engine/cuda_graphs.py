@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from parvideo.engine.base import EngineBase, EngineSlots, Request
-from parvideo.engine.block_weights import normalize
+from parvideo.engine.packed import normalize
 from parvideo.order import GenerationOrder
 from parvideo.sampling import BROKEN_LOGITS, NO_TOKEN, SamplingConfig, StepCallback
 from parvideo.transformer.model import VideoTransformer

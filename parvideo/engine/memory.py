@@ -1,7 +1,7 @@
 """How much memory decoding takes, how much there is, and the batch that fits into it.
 
-Sizes of tensors, counted: the weights' packed copy, keys and values (2 · layers · rows · N · kv_heads · d
-values, two rows a clip with guidance), and the work space of one step. None of them grows with the number of
+Sizes of tensors, counted: the weights' packed copy, keys and values (`kv_bytes`, two rows a
+clip with guidance), and the work space of one step. None of them grows with the number of
 steps times the vocabulary.
 """
 
@@ -14,6 +14,7 @@ import torch
 from parvideo.engine.base import LOGITS, PREFILL
 from parvideo.engine.cpu import SCORES
 from parvideo.order import GenerationOrder
+from parvideo.transformer.cache import kv_bytes
 from parvideo.transformer.model import VideoTransformer
 
 LOOP_LOGITS = 10
@@ -50,7 +51,7 @@ def decode_bytes(
     rows = batch * (2 if guided else 1)
     parameters = [*transformer.blocks.parameters(), *transformer.head.parameters()]
     weights = sum(p.numel() for p in parameters) if engine else 0
-    cache = 2 * transformer.num_layers * rows * (order.num_tokens + window) * kv_dim
+    cache = kv_bytes(transformer.num_layers, rows, order.num_tokens + window, kv_dim, dtype.itemsize)
     shared = config["num_heads"] // config["num_kv_heads"]
     scores = 2 * max(SCORES, shared * group * order.num_tokens)
     logits = transformer.head.out_features
@@ -62,7 +63,7 @@ def decode_bytes(
     slots = max(rows * group, min(PREFILL, rows * order.num_tokens), order.num_tokens)
     step = slots * (4 * config["dim"] + 2 * (config["dim"] + 2 * kv_dim) + 3 * config["ffn_hidden"])
     numbers = rows * order.num_tokens * 8 + batch * order.num_tokens * 16
-    return (weights + cache + scores) * dtype.itemsize + (drawing + step) * 4 + numbers
+    return cache + (weights + scores) * dtype.itemsize + (drawing + step) * 4 + numbers
 
 
 def batch_size_for(

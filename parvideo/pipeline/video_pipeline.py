@@ -2,29 +2,22 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from parvideo.checks import whole_number
-from parvideo.engine.cpu import CpuEngine
-from parvideo.engine.cuda_graphs import CudaGraphEngine
 from parvideo.order import GenerationOrder
-from parvideo.pipeline.choices import EngineChoice, check_engine, find_order
+from parvideo.pipeline.choices import EngineChoice, find_order
 from parvideo.pipeline.class_names import find_class
 from parvideo.pipeline.decoding import decode_tokens
+from parvideo.pipeline.engines import Steps
 from parvideo.pixels import TensorLike, as_tensor, to_float
-from parvideo.pretrained.folder import (
-    load_class_names,
-    load_extra,
-    load_orders,
-    load_tokenizer,
-    load_transformer,
-)
-from parvideo.sampling import SamplingConfig, StepCallback, extend, fixed_point, generate
+from parvideo.pretrained import folder as model_folder
+from parvideo.sampling import SamplingConfig, extend
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.transformer import VideoTransformer
 
@@ -72,19 +65,15 @@ class VideoPipeline:
             )
         self.tokenizer, self.transformer = tokenizer.eval(), transformer.eval()
         self.class_names = list(class_names)
-        check_engine(engine, transformer.head.weight.device)
-        self.engine: EngineChoice = engine
-        self._engine: CpuEngine | CudaGraphEngine | None = None
+        self._steps = Steps(self.transformer, engine)
         self.fps = fps
-        self.window: int | None = (
-            None  # slots a call of `parvideo.sampling.fixed_point`; None for a step a call
-        )
         self.clip_shape = tokenizer.clip_shape(transformer.grid)
         if not orders:
             raise ValueError("orders must name at least one order that the transformer was trained in")
         for order in orders:
             transformer.layout(order)  # refuses one that does not fit
         self.orders = list(orders)
+        self._notes: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
     @classmethod
     def from_pretrained(
@@ -102,10 +91,60 @@ class VideoPipeline:
             ValueError: if its files do not fit together, or the engine is unknown or not for this device.
         """
         folder = Path(folder)
-        transformer = load_transformer(folder, device)
-        extra = load_extra(folder)
-        tokenizer, names = load_tokenizer(folder, device), load_class_names(folder)
-        return cls(tokenizer, transformer, names, load_orders(folder), extra.get("fps"), engine)
+        transformer = model_folder.load_transformer(folder, device)
+        tokenizer = model_folder.load_tokenizer(folder, device)
+        names, orders = model_folder.load_class_names(folder), model_folder.load_orders(folder)
+        notes = model_folder.load_extra(folder)
+        pipeline = cls(tokenizer, transformer, names, orders, notes.get("fps"), engine)
+        home = model_folder.find_folder(folder) / model_folder.TOKENIZER
+        pipeline._notes = (notes, model_folder.load_extra(home))
+        return pipeline
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write the generator's model folder, from which `from_pretrained` makes an equal pipeline.
+
+        It holds weights, configurations, class names, orders, and what the folders that this pipeline was
+        loaded from said of the clips that it was trained on.
+
+        Args:
+            folder: made if absent.
+
+        Raises:
+            FileExistsError: if a model lies there already.
+        """
+        folder = Path(folder)
+        home = folder / model_folder.TOKENIZER
+        if any((part / model_folder.CONFIG).exists() for part in (folder, home)):
+            raise FileExistsError(f"{folder} holds a model already; name another folder, or delete it first")
+        notes, tokenizer_notes = self._notes
+        notes = notes if self.fps is None else notes | {"fps": self.fps}
+        model_folder.save_tokenizer(home, self.tokenizer, extra=tokenizer_notes)
+        names, orders = self.class_names, self.orders
+        model_folder.save_generator(folder, self.transformer, names, home, orders, extra=notes)
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move tokenizer and transformer to a device, which computes from now on; returns this pipeline.
+
+        Raises:
+            ValueError: if the engine that was asked for is not for that device; nothing is moved then.
+        """
+        self._steps.to(device)
+        self.tokenizer.to(device)
+        return self
+
+    @property
+    def engine(self) -> EngineChoice:
+        """What computes the steps; it is chosen when the pipeline is made."""
+        return self._steps.engine
+
+    @property
+    def window(self) -> int | None:
+        """Slots a call of `parvideo.sampling.fixed_point`; None, as it begins, for a step a call."""
+        return self._steps.window
+
+    @window.setter
+    def window(self, slots: int | None) -> None:
+        self._steps.window = slots
 
     def find_order(self, name: str | None = None, regions: Sequence[int] | None = None) -> GenerationOrder:
         """One of the orders that the model was trained in.
@@ -197,13 +236,12 @@ class VideoPipeline:
         labels = self._on_device(labels)
         config = dataclasses.replace(config or SamplingConfig(), seed=seed)
         indices = range(len(labels)) if indices is None else indices
-        batches = list(_batches(len(labels), batch_size))
+        starts = range(0, len(labels), batch_size)
         plan, made = self._order(order), []
-        for number, batch in enumerate(batches):
-            on_step = _overall(progress, number, len(batches)) if progress else None
-            chosen = [indices[place] for place in batch]
-            part = labels[batch.start : batch.stop]
-            made.append(self._generate(plan, part, config, chosen, on_step=on_step))
+        for number, start in enumerate(starts):
+            on_step = _overall(progress, number, len(starts)) if progress else None
+            batch = slice(start, start + batch_size)
+            made.append(self._steps.generate(plan, labels[batch], config, indices[batch], on_step=on_step))
         return torch.cat(made)
 
     @torch.inference_mode()
@@ -294,7 +332,7 @@ class VideoPipeline:
             nonlocal done
             on_step = _overall(progress, done, windows) if progress else None
             done += 1
-            return self._generate(plan, labels, config, indices, prefix, rng_stream, on_step)
+            return self._steps.generate(plan, labels, config, indices, prefix, rng_stream, on_step)
 
         tokens = window(labels, config, indices, prefix)[:, :goal] if there < length else prefix
         assert tokens is not None
@@ -338,35 +376,6 @@ class VideoPipeline:
         pixels = math.ceil(frames * height * width / self.transformer.grid[0])
         return decode_tokens(self.tokenizer, as_tensor(tokens, "tokens"), pixels, batch_size)
 
-    def _generate(
-        self,
-        order: GenerationOrder,
-        labels: Tensor,
-        config: SamplingConfig,
-        indices: Sequence[int],
-        prefix: Tensor | None = None,
-        rng_stream: int = 0,
-        on_step: StepCallback | None = None,
-    ) -> Tensor:
-        """One batch: in windows, by the CPU engine, by CUDA graphs, or by the plain loop."""
-        if self.window is not None:
-            if self.engine not in ("auto", "plain"):
-                raise ValueError(
-                    f"engine is {self.engine!r} and window {self.window}: calls of several steps are "
-                    "computed by parvideo.sampling.fixed_point; leave engine at 'auto' or window at None"
-                )
-            asked = (labels, config, indices, prefix, rng_stream, on_step, self.window)
-            return fixed_point.generate(self.transformer, order, *asked)
-        engine = self.engine
-        if engine == "auto":
-            engine = "cpu" if self._device.type == "cpu" and config.noise == "uniform" else "plain"
-        if engine == "plain":
-            return generate(self.transformer, order, labels, config, indices, prefix, rng_stream, on_step)
-        kind = CpuEngine if engine == "cpu" else CudaGraphEngine
-        if not isinstance(self._engine, kind):
-            self._engine = kind(self.transformer)
-        return self._engine.generate(order, labels, config, indices, prefix, rng_stream, on_step)
-
     def _order(self, order: str | GenerationOrder | None) -> GenerationOrder:
         return order if isinstance(order, GenerationOrder) else self.find_order(order)
 
@@ -384,11 +393,6 @@ class VideoPipeline:
         whole_number(num_per_class, "num_per_class", least=1)
         labels = [self.resolve_class(name) for name in classes for _ in range(num_per_class)]
         return torch.tensor(labels, device=self._device)
-
-
-def _batches(count: int, size: int) -> Iterator[range]:
-    for start in range(0, count, size):
-        yield range(start, min(start + size, count))
 
 
 def _overall(progress: Progress, batch: int, batches: int) -> Progress:

@@ -64,9 +64,8 @@ def save_tokenizer(
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a tokenizer's model folder, with ``state`` (such as averaged weights) in place of its own."""
-    config: Mapping[str, Any] = tokenizer.config  # type: ignore[assignment]
     weights = tokenizer.state_dict() if state is None else state
-    save_folder(folder, "tokenizer", type(tokenizer).__name__, config, weights, extra)
+    save_folder(folder, "tokenizer", type(tokenizer).__name__, tokenizer.config, weights, extra)
 
 
 def save_generator(

@@ -1,4 +1,4 @@
-"""Published weights: class-conditional image transformers of LlamaGen and PAR, read from their own files.
+"""Published weights: image transformers and tokenizers of LlamaGen and PAR, read from their own files.
 
 LlamaGen (arXiv 2406.06525, github.com/FoundationVision/LlamaGen) generates in raster order; PAR (arXiv
 2412.15119, github.com/Epiphqny/PAR) is the same network with n-1 transition tokens for regions of 2 x 2
@@ -18,6 +18,7 @@ from torch import Tensor
 from parvideo.files import AnyPath
 from parvideo.order import OrderSpec
 from parvideo.state_dicts import load_exactly, read_state, shape_of, without
+from parvideo.tokenizer.llamagen import NORM_GROUPS, LlamaGenTokenizer
 from parvideo.transformer.model import VideoTransformer
 from parvideo.transformer.presets import SIZES
 
@@ -43,6 +44,12 @@ class PublishedCheckpoint:
 
 _LLAMAGEN = "https://huggingface.co/FoundationVision/LlamaGen/resolve/main/"
 _PAR = "https://huggingface.co/Epiphqny/PAR/resolve/main/"
+
+TOKENIZER_URL = "https://huggingface.co/FoundationVision/LlamaGen/resolve/main/vq_ds16_c2i.pt"
+"""Where LlamaGen's and PAR's READMEs say VQ-16 lies; no checksum is published there."""
+
+# How often each code was used lately: a statistic of training that the published file still holds.
+_TOKENIZER_BUFFERS = r"quantize\.codebook_used"
 
 PUBLISHED: dict[str, PublishedCheckpoint] = {
     "c2i_B_256.pt": PublishedCheckpoint(_LLAMAGEN + "c2i_B_256.pt", "B", 16, 1, 2.0),
@@ -144,6 +151,51 @@ def load_published_transformer(
         )
     load_exactly(model, state, path, _names(num_layers))
     return model.eval(), order
+
+
+def load_llamagen_tokenizer(path: AnyPath) -> LlamaGenTokenizer:
+    """Load a published VQ checkpoint, ``.pt`` or ``.safetensors``; every dimension follows from its tensors.
+
+    Returns:
+        the tokenizer in evaluation mode, float32, on the CPU.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, holds anything but tensors and plain data, lacks an entry, has one too
+            many, or one of the wrong shape.
+    """
+    path = Path(path)
+    state = without(read_state(path), _TOKENIZER_BUFFERS)
+    codebook_size, codebook_dim = shape_of(path, state, "quantize.embedding.weight", "codebook_size dim")
+    kernel = "out in height width"
+    channels = shape_of(path, state, "encoder.conv_in.weight", kernel)[0]
+    latent_channels = shape_of(path, state, "encoder.conv_out.weight", kernel)[0]
+    places = [
+        (int(match[1]), int(match[2]))
+        for key in state
+        if (match := re.match(r"encoder\.conv_blocks\.(\d+)\.res\.(\d+)\.", key))
+    ]
+    levels, blocks = (max((place[i] for place in places), default=0) + 1 for i in (0, 1))
+    widths = [
+        shape_of(path, state, f"encoder.conv_blocks.{level}.res.0.conv1.weight", kernel)[0]
+        for level in range(levels)
+    ]
+    if channels % NORM_GROUPS or any(width % channels for width in widths):
+        raise ValueError(
+            f"{path}: 'encoder.conv_in.weight' has {channels} channels and the resolutions {widths}; "
+            f"expected a multiple of {NORM_GROUPS} and multiples of that"
+        )
+    with torch.device("meta"):
+        tokenizer = LlamaGenTokenizer(
+            codebook_size,
+            codebook_dim,
+            channels,
+            [width // channels for width in widths],
+            blocks,
+            latent_channels,
+        )
+    load_exactly(tokenizer, state, path)
+    return tokenizer.eval()
 
 
 def _names(num_layers: int) -> dict[str, str]:

@@ -9,7 +9,7 @@ alone; so an image is a clip of one frame.
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +107,7 @@ class CausalVideoTokenizer(VideoTokenizer):
             raise ValueError(f"norm_groups must divide every level's width {widths}, got {norm_groups}")
         if space_padding not in ("zeros", "replicate"):
             raise ValueError(f"space_padding must be 'zeros' or 'replicate', got {space_padding!r}")
-        self.config: dict[str, Any] = {
+        self.config = {
             "channels": channels,
             "channel_multipliers": list(channel_multipliers),
             "num_res_blocks": num_res_blocks,

@@ -1,6 +1,7 @@
 """What every tokenizer offers: clips to tokens on a latent grid, and back."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,7 +13,12 @@ class VideoTokenizer(nn.Module, ABC):
 
     Clips are float in [-1, 1] ``[B, 3, T, H, W]``; tokens are int64 ``[B, t, h, w]`` below
     ``codebook_size``. An image is a clip of one frame.
+
+    Attributes:
+        config: its constructor's arguments, JSON-able; ``type(tokenizer)(**tokenizer.config)`` is its like.
     """
+
+    config: dict[str, Any]
 
     @property
     @abstractmethod

@@ -6,27 +6,18 @@ the published state dicts, ``vq_ds16_c2i.pt`` (VQ-16) and ``vq_ds8_c2i.pt`` (VQ-
 unchanged.
 """
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from parvideo.files import AnyPath
 from parvideo.pixels import TensorLike, as_tensor
-from parvideo.state_dicts import load_exactly, read_state, shape_of, without
 from parvideo.tokenizer.base import VideoTokenizer
 
-PUBLISHED_URL = "https://huggingface.co/FoundationVision/LlamaGen/resolve/main/vq_ds16_c2i.pt"
-"""Where LlamaGen's and PAR's READMEs say VQ-16 lies; no checksum is published there."""
-
-_GROUPS = 32
-# How often each code was used lately: a statistic of training that the published file still holds.
-_BUFFERS = r"quantize\.codebook_used"
+NORM_GROUPS = 32
+"""Every width is a multiple of this."""
 
 
 class LlamaGenTokenizer(VideoTokenizer):
@@ -55,7 +46,7 @@ class LlamaGenTokenizer(VideoTokenizer):
         latent_channels: int = 256,
     ) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {
+        self.config = {
             "codebook_size": codebook_size,
             "codebook_dim": codebook_dim,
             "channels": channels,
@@ -67,9 +58,9 @@ class LlamaGenTokenizer(VideoTokenizer):
             sizes = value if isinstance(value, list) else [value]
             if not sizes or min(sizes) < 1:
                 raise ValueError(f"{name} must be positive, got {value}")
-        if channels % _GROUPS:
+        if channels % NORM_GROUPS:
             raise ValueError(
-                f"channels must be a multiple of {_GROUPS}, the groups of a norm; got {channels}"
+                f"channels must be a multiple of {NORM_GROUPS}, the groups of a norm; got {channels}"
             )
         widths = [channels * multiplier for multiplier in channel_multipliers]
         self.factor = 2 ** (len(widths) - 1)
@@ -108,51 +99,6 @@ class LlamaGenTokenizer(VideoTokenizer):
             raise ValueError(f"tokens must lie in [0, {self.codebook_size}), got {low} to {high}")
         codes = self.quantize.codes(tokens.squeeze(1))
         return self.decoder(self.post_quant_conv(codes)).clamp(-1.0, 1.0).unsqueeze(2)
-
-
-def load_llamagen_tokenizer(path: AnyPath) -> LlamaGenTokenizer:
-    """Load a published VQ checkpoint, ``.pt`` or ``.safetensors``; every dimension follows from its tensors.
-
-    Returns:
-        the tokenizer in evaluation mode, float32, on the CPU.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, holds anything but tensors and plain data, lacks an entry, has one too
-            many, or one of the wrong shape.
-    """
-    path = Path(path)
-    state = without(read_state(path), _BUFFERS)
-    codebook_size, codebook_dim = shape_of(path, state, "quantize.embedding.weight", "codebook_size dim")
-    kernel = "out in height width"
-    channels = shape_of(path, state, "encoder.conv_in.weight", kernel)[0]
-    latent_channels = shape_of(path, state, "encoder.conv_out.weight", kernel)[0]
-    places = [
-        (int(match[1]), int(match[2]))
-        for key in state
-        if (match := re.match(r"encoder\.conv_blocks\.(\d+)\.res\.(\d+)\.", key))
-    ]
-    levels, blocks = (max((place[i] for place in places), default=0) + 1 for i in (0, 1))
-    widths = [
-        shape_of(path, state, f"encoder.conv_blocks.{level}.res.0.conv1.weight", kernel)[0]
-        for level in range(levels)
-    ]
-    if channels % _GROUPS or any(width % channels for width in widths):
-        raise ValueError(
-            f"{path}: 'encoder.conv_in.weight' has {channels} channels and the resolutions {widths}; "
-            f"expected a multiple of {_GROUPS} and multiples of that"
-        )
-    with torch.device("meta"):
-        tokenizer = LlamaGenTokenizer(
-            codebook_size,
-            codebook_dim,
-            channels,
-            [width // channels for width in widths],
-            blocks,
-            latent_channels,
-        )
-    load_exactly(tokenizer, state, path)
-    return tokenizer.eval()
 
 
 class _Codebook(nn.Module):
@@ -326,7 +272,7 @@ def _middle(width: int) -> nn.ModuleList:
 
 
 def _norm(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(_GROUPS, width, eps=1e-6)
+    return nn.GroupNorm(NORM_GROUPS, width, eps=1e-6)
 
 
 def _conv(inner: int, outer: int) -> nn.Conv2d:

@@ -56,22 +56,3 @@ def decode_stream(tokenizer: CausalVideoTokenizer, chunks: Iterable[Tensor]) -> 
         tokenizer.check_tokens(chunk)
         codes = tokenizer.quantizer.ids_to_codes(chunk)
         yield tokenizer.decode_codes(codes, cache).float().clamp(-1.0, 1.0)
-
-
-def split_frames(clips: Tensor, time_factor: int, latent_frames: int) -> Iterator[Tensor]:
-    """Cut clips into chunks for `encode_stream`.
-
-    Args:
-        clips: float ``[B, 3, T, H, W]``.
-        time_factor: the tokenizer's.
-        latent_frames: latent frames of a chunk, 1 or more.
-
-    Raises:
-        ValueError: if ``latent_frames`` is not positive.
-    """
-    if latent_frames < 1:
-        raise ValueError(f"latent_frames must be at least 1, got {latent_frames}")
-    start, stop = 0, 1 + time_factor * (latent_frames - 1)
-    while start < clips.shape[2]:
-        yield clips[:, :, start:stop]
-        start, stop = stop, stop + time_factor * latent_frames

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parvideo.order import GenerationOrder
+from parvideo.transformer.cache import kv_bytes
 
 FLOAT32, BFLOAT16 = 4, 2
 ADAM_BYTES = 2 * FLOAT32
@@ -169,7 +170,7 @@ class TransformerCosts:
 
     def cache_bytes(self, clips: int, guided: bool, value: int = BFLOAT16) -> int:
         """Bytes of keys and values when ``clips`` are sampled together; guidance doubles the rows."""
-        return 2 * self.layers * clips * (2 if guided else 1) * self.tokens * self.kv_dim * value
+        return kv_bytes(self.layers, clips * (2 if guided else 1), self.tokens, self.kv_dim, value)
 
     def token_bytes(self, clips: int, codebook_size: int) -> int:
         """Bytes of ``clips`` token grids on disk."""

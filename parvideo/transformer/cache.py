@@ -4,10 +4,23 @@ import torch
 from torch import Tensor
 
 
+def kv_bytes(layers: int, rows: int, slots: int, kv_dim: int, value_bytes: int) -> int:
+    """Bytes of the keys and values of a batch.
+
+    Args:
+        layers: of the transformer.
+        rows: of the batch, two a clip with guidance.
+        slots: of each row that are kept.
+        kv_dim: width of the keys of one slot in one layer, all key heads together.
+        value_bytes: of one number.
+    """
+    return 2 * layers * rows * slots * kv_dim * value_bytes
+
+
 class KVCache:
     """A static cache for one batch; its size is fixed when it is made.
 
-    It holds ``2 · layers · batch · kv_heads · slots · head_dim`` values; nothing else grows while decoding.
+    Its size is `kv_bytes`; nothing else grows while decoding.
 
     Args:
         layers: number of transformer layers.

@@ -9,31 +9,19 @@ import torch
 
 from parvideo.jobs.generation_options import GenerationOptions
 from parvideo.order import OrderSpec, regions
-from parvideo.pipeline import video_pipeline as pipeline_module
+from parvideo.pipeline import decoding, engines
 from parvideo.pipeline.class_names import find_class
 from parvideo.pipeline.video_pipeline import VideoPipeline
 from parvideo.pixels import to_float, to_uint8
-from parvideo.pretrained.folder import save_generator, save_tokenizer
+from parvideo.pretrained.folder import (
+    find_folder,
+    fingerprint,
+    load_extra,
+)
 from parvideo.sampling import SamplingConfig, extend, fixed_point, generate
 from parvideo.tokenizer import CausalVideoTokenizer, LlamaGenTokenizer
 from parvideo.transformer import VideoTransformer
-
-NAMES = ["Archery", "ApplyEyeMakeup", "Basketball", "BasketballDunk"]
-
-
-def make(classes: int = 4, codebook: int = 9) -> VideoPipeline:
-    tokenizer = CausalVideoTokenizer(
-        channels=4,
-        channel_multipliers=(1, 1),
-        num_res_blocks=1,
-        time_strides=(2,),
-        space_strides=(2,),
-        norm_groups=2,
-        levels=(3, 3),
-    )
-    shape = {"dim": 16, "num_layers": 1, "num_heads": 2, "num_transitions": 3}
-    transformer = VideoTransformer((2, 2, 2), codebook, classes, **shape)
-    return VideoPipeline(tokenizer, transformer, NAMES, [regions((2, 2, 2), (1, 2, 2))])
+from tests.pipeline.cases import CUTS, LABELS, NAMES, make, several_orders
 
 
 @pytest.mark.parametrize(
@@ -90,7 +78,7 @@ def test_the_models_device_chooses_what_generates(monkeypatch: pytest.MonkeyPatc
         return torch.zeros(len(labels), 2, 2, 2, dtype=torch.int64)
 
     pipeline.transformer.to("meta")
-    monkeypatch.setattr(pipeline_module, "generate", plain)
+    monkeypatch.setattr(engines, "generate", plain)
     pipeline.generate_tokens(torch.tensor([0, 1, 2]), batch_size=2)
     pipeline.extend_tokens([0, 1], torch.zeros(2, 1, 2, 2, dtype=torch.int64))
     assert seen == [("meta", False), ("meta", False), ("meta", "meta")]
@@ -232,7 +220,7 @@ def test_decoding_works_on_few_pixels_at_a_time(
         seen.append(codes.shape[0] * codes.shape[2])
         return decode_codes(tokenizer, codes, *cache)
 
-    monkeypatch.setattr("parvideo.pipeline.decoding.DECODE_PIXELS", {"cpu": pixels})
+    monkeypatch.setattr(decoding, "DECODE_PIXELS", {"cpu": pixels})
     monkeypatch.setattr(CausalVideoTokenizer, "decode_codes", counting)
     assert (pipeline.decode(tokens).int() - whole.int()).abs().max() <= 1
     assert sum(seen) == 30
@@ -246,22 +234,6 @@ def test_the_clip_of_a_grid_is_what_the_tokenizer_encodes_to_it() -> None:
     assert image.clip_shape((1, 3, 3)) == (1, 6, 6)
     with pytest.raises(ValueError, match="encodes no clip to the grid"):
         image.clip_shape((2, 3, 3))
-
-
-CUTS = ((1, 2, 2), (1, 1, 1), (2, 2, 2))
-LABELS = torch.tensor([0, 1, 2])
-
-
-def several_orders(folder: Path, *specs: OrderSpec) -> Path:
-    """A folder of a transformer for several orders on the grid (2, 2, 2), those of `CUTS` if none given."""
-    orders = [spec.build((2, 2, 2)) for spec in specs or map(OrderSpec, CUTS)]
-    shape = {"dim": 16, "num_layers": 1, "num_heads": 2, "target_positions": True, "num_transitions": 7}
-    transformer = VideoTransformer((2, 2, 2), 9, 4, **shape)
-    for parameter in transformer.parameters():
-        torch.nn.init.normal_(parameter, std=1.0)
-    save_tokenizer(folder / "tokenizer", make().tokenizer)
-    save_generator(folder / "model", transformer, NAMES, folder / "tokenizer", orders)
-    return folder / "model"
 
 
 def test_a_trained_order_is_chosen_by_its_name_or_regions(tmp_path: Path) -> None:
@@ -329,11 +301,11 @@ def test_an_order_without_regions_is_chosen_by_its_name_alone(tmp_path: Path) ->
 def test_one_engine_serves_all_orders(tmp_path: Path) -> None:
     pipeline = VideoPipeline.from_pretrained(several_orders(tmp_path))
     pipeline.generate_tokens(LABELS)
-    engine = pipeline._engine
+    engine = pipeline._steps.made
     assert engine is not None
     for order in pipeline.orders:
         pipeline.generate_tokens(LABELS, order=order)
-        assert pipeline._engine is engine
+        assert pipeline._steps.made is engine
 
 
 def test_a_window_and_the_noise_are_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,32 +333,6 @@ def test_a_window_and_the_noise_are_passed_on(tmp_path: Path, monkeypatch: pytes
         GenerationOptions(window=0)
 
 
-def test_every_engine_generates_the_same_where_it_can(tmp_path: Path) -> None:
-    folder = several_orders(tmp_path)
-    with pytest.raises(ValueError, match="engine='cuda_graphs' computes on a cuda device, .* lies on cpu"):
-        VideoPipeline.from_pretrained(folder, engine="cuda_graphs")
-    with pytest.raises(ValueError, match="engine must be one of auto, plain, cpu, cuda_graphs; got 'gpu'"):
-        VideoPipeline.from_pretrained(folder, engine="gpu")  # type: ignore[arg-type]
-    plain = VideoPipeline.from_pretrained(folder, engine="plain")
-    pipeline = VideoPipeline.from_pretrained(folder)
-    for engine in ("auto", "cpu", "cuda_graphs"):
-        pipeline.engine = engine  # graphs on a CPU: their engine computes the steps operation by operation
-        for order in pipeline.orders:
-            made = pipeline.generate_tokens(LABELS, order=order)
-            assert torch.equal(made, plain.generate_tokens(LABELS, order=order))
-        assert type(pipeline._engine).__name__ == ("CudaGraphEngine" if "cuda" in engine else "CpuEngine")
-    assert plain._engine is None
-
-
-def test_what_an_engine_cannot_do_is_refused_and_not_done_otherwise(tmp_path: Path) -> None:
-    pipeline = VideoPipeline.from_pretrained(several_orders(tmp_path), engine="cpu")
-    with pytest.raises(ValueError, match="draw by uniform numbers alone"):
-        pipeline.generate_tokens(LABELS, config=SamplingConfig(noise="gumbel"))
-    pipeline.window = 4
-    with pytest.raises(ValueError, match="engine is 'cpu' and window 4"):
-        pipeline.generate_tokens(LABELS)
-
-
 def test_orders_that_do_not_fit_the_transformer_are_refused() -> None:
     tokenizer, raster = make().tokenizer, regions((2, 2, 2), (1, 1, 1))
     transformer = VideoTransformer(raster.grid, 9, 4, dim=16, num_layers=1, num_heads=2)
@@ -396,3 +342,48 @@ def test_orders_that_do_not_fit_the_transformer_are_refused() -> None:
         VideoPipeline(tokenizer, transformer, NAMES, [regions((1, 2, 2), (1, 1, 1))])
     with pytest.raises(ValueError, match="at least one order"):
         VideoPipeline(tokenizer, transformer, NAMES, [])
+
+
+def test_a_saved_pipeline_is_the_same_again(tmp_path: Path) -> None:
+    first = several_orders(tmp_path)
+    pipeline = VideoPipeline.from_pretrained(first)
+    pipeline.save_pretrained(tmp_path / "again")
+    again = VideoPipeline.from_pretrained(tmp_path / "again")
+    for order in pipeline.orders:
+        made = pipeline.generate_tokens(LABELS, seed=3, order=order.name)
+        assert torch.equal(again.generate_tokens(LABELS, seed=3, order=order.name), made)
+        assert torch.equal(again.decode(made), pipeline.decode(made))
+    assert (again.class_names, again.orders, again.fps) == (
+        pipeline.class_names,
+        pipeline.orders,
+        pipeline.fps,
+    )
+    for part in ("", "tokenizer"):
+        assert load_extra(tmp_path / "again" / part) == load_extra(find_folder(first) / part)
+        assert fingerprint(tmp_path / "again" / part) == fingerprint(find_folder(first) / part)
+    with pytest.raises(FileExistsError, match="again holds a model already"):
+        make().save_pretrained(tmp_path / "again")
+
+
+def test_a_pipeline_made_by_hand_can_be_saved(tmp_path: Path) -> None:
+    pipeline = make()
+    pipeline.fps = 12.5
+    pipeline.save_pretrained(tmp_path / "new")
+    again = VideoPipeline.from_pretrained(tmp_path / "new")
+    assert again.fps == 12.5
+    assert torch.equal(again.generate(["Archery"], 2), pipeline.generate(["Archery"], 2))
+
+
+def test_a_pipeline_moves_as_a_whole_or_not_at_all() -> None:
+    pipeline = make()
+    made = pipeline.generate_tokens([0, 1])
+    assert pipeline.to("cpu") is pipeline
+    assert pipeline._steps.made is None  # its weights would be those of the old device
+    assert torch.equal(pipeline.generate_tokens([0, 1]), made)
+    assert pipeline.to("meta")._device.type == "meta"
+    assert {part.device.type for part in pipeline.tokenizer.parameters()} == {"meta"}
+    bound = make()
+    bound._steps.engine = "cpu"
+    with pytest.raises(ValueError, match="engine='cpu' computes on a cpu device"):
+        bound.to("meta")
+    assert bound._device.type == "cpu"

@@ -41,8 +41,6 @@ EXCUSED: dict[str, str] = {
     "jobs/sample.py": "tests/cli/test_sample.py, by the command around it",
     "jobs/scoring_request.py": "to come",
     "jobs/tokenize.py": "tests/cli/test_tokenize.py, by the command around it",
-    "metrics/weights.py": "to come",
-    "order/dyadic.py": "to come",
     "synthetic/consistency.py": "to come",
     "synthetic/corruptions.py": "to come",
     "synthetic/folder.py": "to come",

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from parvideo.files import sha256_json
+from parvideo.pretrained.llamagen import load_llamagen_tokenizer
 from parvideo.tokenizer import TOKENIZERS, LlamaGenTokenizer
-from parvideo.tokenizer.llamagen import load_llamagen_tokenizer
 
 CODES, DIM = 50, 4
 

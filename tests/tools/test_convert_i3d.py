@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from parvideo.metrics.extractors.inception_i3d import InceptionI3d
-from parvideo.metrics.weights import read_state
+from parvideo.state_dicts import read_state
 
 TOOL = Path(__file__).parents[2] / "tools" / "convert" / "i3d.py"
 BACK = {"b0": "branch_0", "b1a": "branch_1.0", "b1b": "branch_1.1", "b2a": "branch_2.0", "b2b": "branch_2.1"}

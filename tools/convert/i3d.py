@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from parvideo.files import atomic_path, error_line, sha256_file
 from parvideo.metrics.extractors.inception_i3d import InceptionI3d, load_i3d_state
-from parvideo.metrics.weights import read_state, weights_kind
+from parvideo.state_dicts import read_state, weights_kind
 
 BRANCHES = {"0": "b0", "1.0": "b1a", "1.1": "b1b", "2.0": "b2a", "2.1": "b2b", "3.1": "b3b"}
 TOLERANCE = 1e-3

@@ -38,8 +38,7 @@ def main(
     """
     from parvideo.pipeline import VideoPipeline
     from parvideo.pretrained.folder import TOKENIZER, save_generator, save_tokenizer
-    from parvideo.pretrained.llamagen import load_published_transformer
-    from parvideo.tokenizer.llamagen import load_llamagen_tokenizer
+    from parvideo.pretrained.llamagen import load_llamagen_tokenizer, load_published_transformer
 
     model, spec = load_published_transformer(Path(transformer), grid, heads)
     order = spec.build(model.grid)

@@ -11,8 +11,9 @@ from parvideo.files import AnyPath, sha256_file, sha256_json
 from parvideo.metrics.extractors import i3d_weights
 from parvideo.metrics.extractors.inception_i3d import MIN_FRAMES, InceptionI3d, load_i3d_state
 from parvideo.metrics.extractors.resize import Resize, resize
-from parvideo.metrics.weights import load_script, read_state, run_script, weights_kind
+from parvideo.metrics.extractors.scripts import load_script, run_script
 from parvideo.pixels import TensorLike, check_clips, to_float
+from parvideo.state_dicts import read_state, weights_kind
 
 Tap = Literal["logits", "pooled"]
 

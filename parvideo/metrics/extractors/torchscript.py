@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from parvideo.files import AnyPath, read_json, sha256_file, sha256_json
 from parvideo.metrics.extractors.i3d import check_batch
 from parvideo.metrics.extractors.resize import resize
-from parvideo.metrics.weights import load_script, run_script
+from parvideo.metrics.extractors.scripts import load_script, run_script
 from parvideo.pixels import TensorLike, to_float
 
 KIND = "parvideo-scripted-features"

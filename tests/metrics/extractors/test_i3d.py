@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from parvideo.metrics.extractors import i3d as extractors
 from parvideo.metrics.extractors.i3d import FeatureExtractor, I3DExtractor
 from parvideo.metrics.extractors.inception_i3d import InceptionI3d
-from parvideo.metrics.weights import read_state, weights_kind
+from parvideo.state_dicts import read_state, weights_kind
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.torch.jit:DeprecationWarning", "ignore:Detected pickle:UserWarning"
