@@ -11,6 +11,8 @@ import ast
 from collections.abc import Iterable
 from pathlib import Path
 
+from tools.plotting import new_figure, save_figure
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "parvideo"
 
@@ -71,42 +73,72 @@ def edges(files: Iterable[Path]) -> set[tuple[str, str]]:
     return pairs
 
 
+def reduced(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The edges that no longer path of edges says already: what lets one see through a picture."""
+    onward: dict[str, set[str]] = {}
+    for start, end in pairs:
+        onward.setdefault(start, set()).add(end)
+
+    def reach(start: str) -> set[str]:
+        found: set[str] = set()
+        for end in onward.get(start, set()):
+            found |= {end} | reach(end)
+        return found
+
+    return {
+        (start, end)
+        for start, end in pairs
+        if not any(end in reach(other) for other in onward[start] if other != end)
+    }
+
+
 def draw(out: Path) -> None:
-    """Write the picture. Edges to the two lowest layers, which everybody uses, are left out."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "parvideo"  # the same file for the same graph
-    import matplotlib.pyplot as plt
-
+    """Write the picture: a row a layer. Left out are edges to the two lowest layers, which everybody uses, and
+    edges that a longer way of edges implies.
+    """
+    figure = new_figure(9, 8)
+    axes = figure.subplots()
     places = {
-        name: ((place + 1) / (len(names) + 1) * 10, height)
+        name: ((place + 1) / (len(names) + 1) * 10, float(height))
         for height, names in enumerate(LAYERS)
         for place, name in enumerate(names)
     }
-    figure, axes = plt.subplots(figsize=(9, 7))
-    for start, end in sorted(edges(package_files())):
-        if end in places and places[end][1] > 1:
-            axes.annotate(
-                "",
-                xy=places[end],
-                xytext=places[start],
-                arrowprops={"arrowstyle": "->", "color": "#8aa0b4", "shrinkA": 12, "shrinkB": 14, "lw": 0.8},
-            )
-    for name, (x, y) in places.items():
-        label = f"{name}/" if (PACKAGE / name).is_dir() else f"{name}.py"
-        box = {"boxstyle": "round,pad=0.4", "facecolor": "#eef3f8", "edgecolor": "#34506b"}
-        axes.text(x, y, label, ha="center", va="center", fontsize=10, bbox=box)
-    axes.set_xlim(0, 10)
-    axes.set_ylim(-0.6, len(LAYERS) - 0.4)
+    shown = {(start, end) for start, end in edges(package_files()) if end in places and places[end][1] > 1}
+    for start, end in sorted(reduced(shown)):
+        (x0, y0), (x1, y1) = places[start], places[end]
+        # A straight way past a room between would look as if it led there.
+        between = any(
+            y1 < y < y0 and abs(x1 + (x0 - x1) * (y - y1) / (y0 - y1) - x) < 0.9
+            for name, (x, y) in places.items()
+        )
+        axes.annotate(
+            "",
+            xy=(x1, y1 + 0.24),
+            xytext=(x0, y0 - 0.24),
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": "#6b8299",
+                "linewidth": 1,
+                "connectionstyle": f"arc3,rad={0.35 if between else 0}",
+            },
+        )
+    for height, names in enumerate(LAYERS):
+        axes.axhspan(height - 0.42, height + 0.42, color="#f5f7f9" if height % 2 else "#fbfcfd", zorder=-1)
+        axes.text(-0.1, height, str(height), color="#8a97a3", ha="right", va="center", fontsize=9)
+        for name in names:
+            x, y = places[name]
+            label = f"{name}/" if (PACKAGE / name).is_dir() else f"{name}.py"
+            box = {"boxstyle": "round,pad=0.35", "facecolor": "#e3ecf5", "edgecolor": "#34506b"}
+            axes.text(x, y, label, ha="center", va="center", fontsize=10, bbox=box)
+    axes.set_xlim(-0.3, 10)
+    axes.set_ylim(-0.5, len(LAYERS) - 0.5)
     axes.axis("off")
-    figure.tight_layout()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, metadata={"Date": None})
-    plt.close(figure)
+    save_figure(figure, out)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.draw_architecture", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "pictures" / "architecture.svg")
     draw(parser.parse_args().out)

@@ -3,7 +3,7 @@
 The names of split 1, which the repository holds, are all there are. One clip of noise is encoded for
 each class; its files are copies, so the set is small and quickly made, and readers do all their work.
 
-    python tools/make_synthetic_ucf101.py --out /tmp/UCF-101
+    python -m tools.make_synthetic_ucf101 --out /tmp/UCF-101
     parvideo data ucf101 --root /tmp/UCF-101
 """
 
@@ -27,7 +27,9 @@ FRAMES, HEIGHT, WIDTH, FPS = 60, 24, 32, 25
 def main() -> None:
     """Parse arguments, write, and say how long it took."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tools.make_synthetic_ucf101",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for class folders and lists")
     out: Path = parser.parse_args().out

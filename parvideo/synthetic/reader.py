@@ -4,7 +4,7 @@ No network: colours are found by their angle in the chroma plane, every class wh
 law of motion fitted to the tracks, and the one that explains tracks, shapes and textures best is taken. Then
 the clip is compared, frame by frame, with what that class and those parameters must show, occlusion included.
 Of the background only change over time is seen, not a seam that stands still.
-`tools/measure/synthetic_reader.py` prints what the reader finds and what it misses.
+`python -m tools.measure.synthetic_reader` prints what the reader finds and what it misses.
 """
 
 from collections.abc import Sequence

@@ -1,12 +1,13 @@
 """Convert an I3D for FVD from TorchScript (StyleGAN-V's `i3d_torchscript.pt`) to safetensors.
 
-    python tools/convert/i3d.py i3d_torchscript.pt i3d.safetensors
+    python -m tools.convert.i3d i3d_torchscript.pt i3d.safetensors
 
 TorchScript is a program and PyTorch is retiring it; safetensors is data. Tensors are renamed to the names of
 the published state dict, and the result is written only after both networks give the same logits on the same
 clip, which also tells the BN epsilon to use it with. A plain state dict is converted too.
 """
 
+import argparse
 import re
 import sys
 from collections.abc import Mapping
@@ -88,9 +89,13 @@ def main(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python tools/convert/i3d.py SOURCE TARGET.safetensors")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.convert.i3d", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("source", type=Path, help="TorchScript file or state dict of an I3D")
+    parser.add_argument("target", type=Path, help="file to write, .safetensors")
+    given = parser.parse_args()
     try:
-        main(Path(sys.argv[1]), Path(sys.argv[2]))
+        main(given.source, given.target)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error_line(error)}")

@@ -1,6 +1,6 @@
 """Turn published image weights into a model folder that `parvideo sample` and `VideoPipeline` load.
 
-    python tools/convert/llamagen.py --transformer PAR-XL-4x.pt --tokenizer vq_ds16_c2i.pt --out par-xl-4x
+    python -m tools.convert.llamagen --transformer PAR-XL-4x.pt --tokenizer vq_ds16_c2i.pt --out par-xl-4x
 
 reads a LlamaGen or PAR class-conditional transformer and LlamaGen's VQ tokenizer from their own files.
 """
@@ -73,6 +73,6 @@ def class_names(count: int, path: Path | None) -> list[str]:
 
 if __name__ == "__main__":
     try:
-        auto_cli(main, as_positional=False)
+        auto_cli(main, as_positional=False, prog="python -m tools.convert.llamagen")
     except (ValueError, OSError) as error:
         sys.exit(f"convert_weights: {error_line(error)}")

@@ -35,4 +35,4 @@ def convert_tokenizer(checkpoint: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    auto_cli(convert_tokenizer)
+    auto_cli(convert_tokenizer, prog="python -m tools.convert.nbp_tokenizer")

@@ -1,6 +1,6 @@
 """Measure the throughput and memory of an evaluation of many clips.
 
-    python tools/measure/evaluation.py --clips 10000 --frames 16 --size 128
+    python -m tools.measure.evaluation --clips 10000 --frames 16 --size 128
 
 Clips are drawn on the fly, so that reading costs little; the extractor is a cheap one (moments of colour and
 motion on a grid) or, with --i3d PATH, the real one. Prints clips a second and peak memory at every tenth of
@@ -70,7 +70,9 @@ class GridMoments:
 
 def main() -> None:
     """Evaluate drawn clips against drawn clips and print what it took."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.measure.evaluation", description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("--clips", type=int, default=10_000)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--size", type=int, default=128)

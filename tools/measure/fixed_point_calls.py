@@ -1,6 +1,6 @@
 """Count the forward calls of exact decoding (`parvideo.sampling.fixed_point`) for a trained model.
 
-    python tools/measure/fixed_point_calls.py --model runs/par1x --windows 32 64 --batches 1 8
+    python -m tools.measure.fixed_point_calls --model runs/par1x --windows 32 64 --batches 1 8
 
 For every noise, window and batch size it generates the same clips by the plain loop and in windows, and
 prints calls a batch, how many times fewer they are than the steps, the rows computed for each that the loop
@@ -42,7 +42,11 @@ def measure(
 
 def main() -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.measure.fixed_point_calls",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     parser.add_argument("--model", type=Path, required=True, help="run folder or model folder")
     parser.add_argument("--order", help="name of one of its orders; its main one if not given")
     parser.add_argument("--windows", type=int, nargs="+", default=[16, 32, 64])

@@ -1,7 +1,7 @@
 """Validate the reader of clips of the objects set: on a set's own files, and on clips damaged on purpose.
 
     parvideo toy-data --preset bench --out bench
-    python tools/measure/synthetic_reader.py bench
+    python -m tools.measure.synthetic_reader bench
 
 prints for each kind of clip how many were read as their class, how many show a violation, and which. Every
 clip has been through MPEG-4 in AVI, as the set's files have.
@@ -215,4 +215,4 @@ DISTURBANCES: dict[str, Callable[[Tensor, np.random.Generator], Tensor]] = {
 
 
 if __name__ == "__main__":
-    auto_cli(main)
+    auto_cli(main, prog="python -m tools.measure.synthetic_reader")

@@ -103,4 +103,4 @@ def _decode(model: VideoTransformer, order: GenerationOrder, batch: int, repeats
 
 
 if __name__ == "__main__":
-    auto_cli(head)
+    auto_cli(head, prog="python -m tools.measure.token_head")

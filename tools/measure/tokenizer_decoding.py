@@ -77,4 +77,4 @@ def streams(
 
 
 if __name__ == "__main__":
-    auto_cli([forms, streams])
+    auto_cli([forms, streams], prog="python -m tools.measure.tokenizer_decoding")

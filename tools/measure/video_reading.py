@@ -1,6 +1,6 @@
 """Clips a second that the data set gives: PyAV, decord, the automatic choice and the cache, side by side.
 
-    python tools/measure/video_reading.py --root data/ucf101/UCF-101
+    python -m tools.measure.video_reading --root data/ucf101/UCF-101
 
 Figures are ratios as much as rates: every reader draws the same clips in turn, on the machine as it is.
 """
@@ -30,7 +30,9 @@ from parvideo.datasets.videos import VideoList
 def main() -> None:
     """Read the command line, measure and print a table."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tools.measure.video_reading",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--root", type=Path, required=True, help="videos in UCF-101's layout or class folders"

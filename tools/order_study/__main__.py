@@ -223,4 +223,4 @@ def time_rows(study: StudyConfig, out: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    auto_cli([run, job, report], as_positional=False)
+    auto_cli([run, job, report], as_positional=False, prog="python -m tools.order_study")

@@ -222,4 +222,4 @@ def frames_later(dt: int) -> str:
 
 
 if __name__ == "__main__":
-    auto_cli(main)
+    auto_cli(main, prog="python -m tools.token_dependency")

@@ -327,4 +327,4 @@ def _show(path: Path, tokenizer: CausalVideoTokenizer, parts: list[MemoryClips])
 
 
 if __name__ == "__main__":
-    auto_cli([tiny, quantizers, adversary, bf16, real_clips])
+    auto_cli([tiny, quantizers, adversary, bf16, real_clips], prog="python -m tools.tokenizer_study")

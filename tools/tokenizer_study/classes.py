@@ -36,7 +36,7 @@ def study(
     """Print PSNR, and that of copying the first frame, with one property of a class varied at a time.
 
     Args:
-        start: what `study_tokenizer.py tiny --save` wrote.
+        start: what `python -m tools.tokenizer_study tiny --save` wrote.
         colour: of the class.
         shape: of the class.
         motion: of the class.
@@ -73,4 +73,4 @@ def _draw(
 
 
 if __name__ == "__main__":
-    auto_cli(study)
+    auto_cli(study, prog="python -m tools.tokenizer_study.classes")

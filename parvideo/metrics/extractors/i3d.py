@@ -86,8 +86,8 @@ class I3DExtractor(nn.Module):
         if self.kind == "torchscript":
             if tap == "pooled":
                 raise ValueError(
-                    "the TorchScript I3D gives logits only; convert it with tools/convert/i3d.py to use "
-                    "pooled features"
+                    "the TorchScript I3D gives logits only; convert it with `python -m tools.convert.i3d` to "
+                    "use pooled features"
                 )
             script = load_script(path)
             options = {argument.name for argument in typing.cast(typing.Any, script.forward).schema.arguments}
