@@ -31,6 +31,26 @@ LAYERS: list[list[str]] = [
 ]
 """The rooms: folders, and files in the package's root. A room imports only rooms of lower layers."""
 
+ACROSS = {
+    "order": 6,
+    "datasets": 1.4,
+    "tokenizer": 9.2,
+    "metrics": 3.6,
+    "transformer": 6,
+    "synthetic": 0.4,
+    "sampling": 6,
+    "engine": 6.6,
+    "pretrained": 8,
+    "pipeline": 6,
+    "evaluation": 2,
+    "training": 5.4,
+    "benchmark": 9.4,
+    "jobs": 2.8,
+    "demo": 4.6,
+    "cli": 6.5,
+}
+"""Where a room lies in the picture, 0 to 10, so that few edges cross; others are spread over their layer."""
+
 
 def room(path: Path) -> str:
     """The room that a file of the package lies in."""
@@ -74,7 +94,7 @@ def edges(files: Iterable[Path]) -> set[tuple[str, str]]:
 
 
 def reduced(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """The edges that no longer path of edges says already: what lets one see through a picture."""
+    """The edges of a graph without circles, less those that a longer way of edges implies."""
     onward: dict[str, set[str]] = {}
     for start, end in pairs:
         onward.setdefault(start, set()).add(end)
@@ -93,44 +113,42 @@ def reduced(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def draw(out: Path) -> None:
-    """Write the picture: a row a layer. Left out are edges to the two lowest layers, which everybody uses, and
-    edges that a longer way of edges implies.
+    """Write the picture: a row a layer. Edges that go up, which there should not be, are red.
+
+    Left out are edges to the two lowest layers, which everybody uses, and edges that others imply.
     """
     figure = new_figure(9, 8)
     axes = figure.subplots()
     places = {
-        name: ((place + 1) / (len(names) + 1) * 10, float(height))
+        name: (ACROSS.get(name, (place + 1) / (len(names) + 1) * 10), float(height))
         for height, names in enumerate(LAYERS)
         for place, name in enumerate(names)
     }
     shown = {(start, end) for start, end in edges(package_files()) if end in places and places[end][1] > 1}
-    for start, end in sorted(reduced(shown)):
+    down = {(start, end) for start, end in shown if places[start][1] > places[end][1]}
+    for start, end in sorted(reduced(down) | (shown - down)):
         (x0, y0), (x1, y1) = places[start], places[end]
-        # A straight way past a room between would look as if it led there.
-        between = any(
-            y1 < y < y0 and abs(x1 + (x0 - x1) * (y - y1) / (y0 - y1) - x) < 0.9
-            for name, (x, y) in places.items()
-        )
         axes.annotate(
             "",
-            xy=(x1, y1 + 0.24),
-            xytext=(x0, y0 - 0.24),
+            xy=(x1, y1 + 0.18),
+            xytext=(x0, y0 - 0.18),
             arrowprops={
                 "arrowstyle": "-|>",
-                "color": "#6b8299",
+                "color": "#6b8299" if (start, end) in down else "#c0392b",
                 "linewidth": 1,
-                "connectionstyle": f"arc3,rad={0.35 if between else 0}",
+                "shrinkA": 0,
+                "shrinkB": 0,
             },
         )
     for height, names in enumerate(LAYERS):
         axes.axhspan(height - 0.42, height + 0.42, color="#f5f7f9" if height % 2 else "#fbfcfd", zorder=-1)
-        axes.text(-0.1, height, str(height), color="#8a97a3", ha="right", va="center", fontsize=9)
+        axes.text(-0.4, height, str(height), color="#8a97a3", ha="right", va="center", fontsize=9)
         for name in names:
             x, y = places[name]
             label = f"{name}/" if (PACKAGE / name).is_dir() else f"{name}.py"
             box = {"boxstyle": "round,pad=0.35", "facecolor": "#e3ecf5", "edgecolor": "#34506b"}
             axes.text(x, y, label, ha="center", va="center", fontsize=10, bbox=box)
-    axes.set_xlim(-0.3, 10)
+    axes.set_xlim(-0.6, 10.4)
     axes.set_ylim(-0.5, len(LAYERS) - 0.5)
     axes.axis("off")
     save_figure(figure, out)
