@@ -57,18 +57,18 @@ def bench(
         tokenizer: preset of the tokenizer whose decoding of the tokens is timed; "none" for none.
         training: time a training step as well: the order's mask against a plainly causal one.
         kernels: time the engine's choices as well, each against what it replaced.
-        decoders: time every tokenizer preset decoding a 17x128x128 clip as well, with its peak memory; nbp
-            takes minutes on a CPU.
+        decoders: time every tokenizer preset decoding a 17x128x128 clip too; nbp takes minutes on a CPU.
         out: JSON file to write.
     """
+    from parvideo.benchmark.decoders import bench_decoders
     from parvideo.benchmark.report import Settings, run
+    from parvideo.files import write_json
 
     at_least(1, dim=dim, num_layers=num_layers, num_heads=num_heads, codebook_size=codebook_size)
     at_least(1, num_classes=num_classes, batch_size=batch_size, threads=threads, repeats=repeats)
     at_least(0, steps_limit=steps_limit)
     if clock == "cpu" and threads != 1:
         raise ValueError(f"clock cpu counts one thread's time; give threads 1, not {threads}, or clock wall")
-    cuts = ["1,1,1", "1,2,2", "1,4,4"] if regions is None else regions
     settings = Settings(
         size=size,
         dim=dim,
@@ -77,7 +77,7 @@ def bench(
         vocabulary=codebook_size,
         classes=num_classes,
         grid=parse_triple("grid", grid),
-        regions=[parse_triple("regions", cut) for cut in cuts],
+        regions=[parse_triple("regions", cut) for cut in regions or ["1,1,1", "1,2,2", "1,4,4"]],
         batch=batch_size,
         guidance=guidance_scale,
         dtype=dtype,
@@ -93,11 +93,7 @@ def bench(
     )
     report: dict[str, Any] = run(settings, print)
     if decoders:
-        from parvideo.benchmark.decoders import bench_decoders
-
         report["decoders"] = bench_decoders(threads, clock, repeats, print)
     if out is not None:
-        from parvideo.files import write_json
-
         write_json(out, report)
         print(f"written {out}")

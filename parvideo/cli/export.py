@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 
 def export(
@@ -27,71 +27,6 @@ def export(
             run's tokenizer is another than it was trained with.
         FileExistsError: if ``out`` holds a model already.
     """
-    import torch
+    from parvideo.jobs import export as job
 
-    from parvideo.pretrained.folder import (
-        CONFIG,
-        load_tokenizer,
-        load_transformer,
-        read_transformer_config,
-        save_generator,
-        save_tokenizer,
-    )
-    from parvideo.tokenizer import TOKENIZERS
-    from parvideo.training.checkpoints import find_checkpoint, read_model
-    from parvideo.transformer import VideoTransformer
-
-    if (out / CONFIG).exists():
-        raise FileExistsError(17, "there is a model already in", str(out))
-    path = checkpoint or find_checkpoint(run)
-    if path is None:
-        raise ValueError(f"{run} has no good checkpoint; is it a run folder of `parvideo fit`?")
-    model = read_model(path)
-    if weights == "average" and model.average is None:
-        raise ValueError(f"{path} holds no average (the run had no ema_decay); export --weights raw")
-    chosen = "raw" if weights == "raw" or model.average is None else "average"
-    state = model.own if model.average is None or chosen == "raw" else model.average
-    description = model.description
-    extra = {**description["extra"], "weights": chosen}
-    said = description.get("orders") or extra.pop("orders", [])  # there in checkpoints of format 1
-    with torch.device("meta"):  # shapes alone: the weights come from the checkpoint
-        if description["kind"] == "generator":
-            config, orders = read_transformer_config(description["config"], said)
-            transformer = VideoTransformer.from_config(config)
-        else:
-            tokenizer = TOKENIZERS[description["class"]](**description["config"])
-    if description["kind"] == "generator":
-        save_generator(
-            out,
-            transformer,
-            description["class_names"],
-            _tokenizer(run, path, description),
-            orders,
-            state,
-            extra,
-        )
-        load_transformer(out)
-    else:
-        save_tokenizer(out, tokenizer, state, extra)
-        load_tokenizer(out)
-    print(f"{out}: the {chosen} weights of {path}", file=sys.stderr)
-
-
-def _tokenizer(run: Path, checkpoint: Path, description: dict[str, Any]) -> Path:
-    """The generator's tokenizer: the run's own copy, or where the run found it.
-
-    Raises:
-        ValueError: if another one is there than the generator was trained with.
-    """
-    from parvideo.pretrained.folder import CONFIG, TOKENIZER, fingerprint
-
-    copy = run / "model" / TOKENIZER
-    folder = copy if (copy / CONFIG).is_file() else Path(description["tokenizer"])
-    expected = description.get("tokenizer_fingerprint")  # which parvideo 0.1 did not state
-    found = fingerprint(folder)
-    if expected not in (None, found):
-        raise ValueError(
-            f"{checkpoint} was trained on tokens of tokenizer {expected[:12]}, and {folder} holds "
-            f"{found[:12]}: give --run the run that it comes from"
-        )
-    return folder
+    print(job.export(run, out, weights, checkpoint), file=sys.stderr)

@@ -1,6 +1,7 @@
 """The command line: quick to help, clear about mistakes."""
 
 import argparse
+import ast
 import importlib
 import inspect
 import subprocess
@@ -94,6 +95,20 @@ def test_no_command_module_is_left_out() -> None:
         tree = path.read_text()
         if f"\ndef {path.stem}(" in tree:
             assert path.stem in listed, f"{path.stem} is a command that COMMANDS does not list"
+
+
+LIGHT = {"parvideo.checks", "parvideo.jobs.generation_options", "parvideo.jobs.protocol_options"}
+"""Of the package, what a command may import before it is called: what its signature is made of."""
+
+
+@pytest.mark.parametrize("module", COMMANDS.values())
+def test_a_commands_module_is_short_and_imports_nothing_before_it_is_called(module: str) -> None:
+    text = Path(importlib.import_module(module).__file__ or "").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 100
+    for node in ast.parse(text).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert {name for name in names if name.split(".")[0] not in sys.stdlib_module_names} <= LIGHT
 
 
 def test_near_names_are_suggested(capsys: pytest.CaptureFixture[str]) -> None:
