@@ -6,17 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from parvideo.benchmark.peers import Peer, supports
-from parvideo.benchmark.timing import (
-    Ceilings,
-    roofline_seconds,
-    sampled_steps,
-    time_interleaved,
-    total_seconds,
-)
 from parvideo.cli.bench import bench
-from parvideo.order import GenerationOrder, regions
-from parvideo.transformer import VideoTransformer
 
 TINY = {
     "dim": 16,
@@ -65,123 +55,6 @@ def test_all_steps_are_measured_when_asked_for(tmp_path: Path, capsys: pytest.Ca
     assert "interpolated" not in capsys.readouterr().out
 
 
-def test_sampled_steps_hold_both_ends_of_each_phase() -> None:
-    order = regions((5, 16, 16), (1, 2, 2))
-    steps = sampled_steps(order, 6)
-    assert {0, 3, 4, 322} <= set(steps)
-    assert len(steps) <= 6 + 4
-    assert sampled_steps(order, 0) == list(range(323))
-
-
-def test_the_estimate_is_exact_for_times_linear_in_the_position() -> None:
-    order = regions((5, 16, 16), (1, 2, 2))
-    exact = {step: (1 if step < 4 else 7) + 0.01 * step for step in range(order.steps)}
-    sampled = {step: exact[step] for step in sampled_steps(order, 5)}
-    assert total_seconds(order, sampled) == pytest.approx(sum(exact.values()))
-
-
-def test_contenders_take_turns() -> None:
-    calls: list[tuple[str, int]] = []
-
-    class Fake:
-        order = regions((1, 2, 2), (1, 1, 1))
-
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def step(self, step: int) -> None:
-            calls.append((self.name, step))
-
-    time_interleaved([Fake("a"), Fake("b")], 0, 1, "wall", lambda: None)
-    assert calls[::2] == [(name, step) for step in range(4) for name in "ab"]
-    assert calls[1::2] == calls[::2]  # each step once to warm up and once timed
-
-
-def test_the_roofline_is_the_larger_of_reading_and_computing() -> None:
-    order = regions((1, 2, 2), (1, 1, 1))
-    model = VideoTransformer(order.grid, 64, 2, dim=16, num_layers=1, num_heads=2, ffn_hidden=32)
-    blocks = sum(p.numel() for p in model.blocks.parameters())
-    reading = Ceilings(bandwidth=1.0, gemm=1e9)
-    assert roofline_seconds(model, order, 1, True, 4, reading, False) == pytest.approx(
-        4 * (blocks + 64 * 16) * 4 / 1e9
-    )
-    computing = Ceilings(bandwidth=1e9, gemm=1.0)
-    assert roofline_seconds(model, order, 3, True, 4, computing, False) == pytest.approx(
-        4 * 2 * (6 * blocks + 3 * 64 * 16) / 1e9
-    )
-    assert roofline_seconds(model, order, 3, True, 4, reading, True) > roofline_seconds(
-        model, order, 3, True, 4, reading, False
-    )
-
-
-PEER = """
-from dataclasses import dataclass
-import torch
-from torch import nn
-
-
-@dataclass
-class ModelArgs:
-    dim: int
-    n_layer: int
-    n_head: int
-    vocab_size: int
-    num_classes: int
-    block_size: int
-
-
-class Cache(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.k_cache, self.v_cache = torch.zeros(1), torch.zeros(1)
-
-
-class Layer(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.attention = nn.Module()
-
-
-class Transformer(nn.Module):
-    def __init__(self, arguments):
-        super().__init__()
-        self.arguments, self.positions = arguments, []
-        self.layers = nn.ModuleList([Layer()])
-        self.output = nn.Linear(arguments.dim, arguments.vocab_size)
-
-    def setup_caches(self, max_batch_size, max_seq_length, dtype):
-        self.layers[0].attention.kv_cache = Cache()
-
-
-def prefill(model, labels, position, scale, **drawing):
-    model.positions.append(0)
-
-
-def decode_n_tokens(model, tokens, position, count, scale, interval, **drawing):
-    model.positions.append(int(position))
-"""
-
-
-def test_a_checkout_of_other_code_is_timed_without_touching_it(tmp_path: Path) -> None:
-    """A stand-in with the official code's names, which itself is not contained here."""
-    models = tmp_path / "official" / "autoregressive" / "models"
-    models.mkdir(parents=True)
-    (models / "gpt.py").write_text(PEER)
-    (models / "generate.py").write_text("from autoregressive.models.gpt import decode_n_tokens, prefill\n")
-    one, four = regions((2, 4, 4), (1, 1, 1)), regions((2, 4, 4), (1, 2, 2))
-    model = VideoTransformer(one.grid, 64, 2, dim=16, num_layers=1, num_heads=2)
-    folder = tmp_path / "official"
-    assert supports(folder, one)
-    assert not supports(folder, four)
-    with pytest.raises(ValueError, match="one token a step, not 4"):
-        Peer(folder, model, four, 1, 2.0, torch.float32)
-    peer = Peer(folder, model, one, 1, 2.0, torch.float32)
-    peer.step(5)
-    assert peer.model.positions == [0, 5]
-    assert peer.model.arguments.block_size == 36  # the smallest square that holds 32 tokens
-    assert peer.name == "official"
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -203,14 +76,3 @@ def test_bad_requests_are_refused(changes: dict[str, object], message: str) -> N
 def test_a_folder_without_the_code_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no autoregressive/models"):
         bench(**TINY, regions=["1,1,1"], peer=[tmp_path])  # type: ignore[arg-type]
-
-
-def test_orders_are_named_by_their_group() -> None:
-    from parvideo.benchmark.timing import order_name
-
-    names = [order_name(order) for order in map(_cut, [(1, 1, 1), (1, 2, 2), (1, 4, 4)])]
-    assert names == ["1x", "4x", "16x"]
-
-
-def _cut(counts: tuple[int, int, int]) -> GenerationOrder:
-    return regions((2, 4, 4), counts)

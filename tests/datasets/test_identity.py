@@ -78,32 +78,6 @@ def test_a_second_start_reads_no_file(tmp_path: Path, monkeypatch: pytest.Monkey
     assert read == ["1.mp4"]
 
 
-def test_a_file_that_may_still_change_within_a_tick_is_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "_SETTLED", 10**18)
-    videos = videos_of(tmp_path / "x")
-    identity(videos)
-    restart(monkeypatch)
-    read = []
-    monkeypatch.setattr(module, "sha256_file", lambda path: read.append(path) or "x")
-    identity(videos)
-    assert len(read) == 3
-
-
-@pytest.mark.parametrize("damage", ["garbage", "no folder", "empty"])
-def test_without_a_store_the_answer_is_the_same(tmp_path: Path, damage: str) -> None:
-    videos = videos_of(tmp_path / "x")
-    if damage == "no folder":
-        (tmp_path / "user").write_text("a file where the cache folder should be")
-    else:
-        (tmp_path / "user/parvideo").mkdir(parents=True)
-        content = b"no database at all" * 100 if damage == "garbage" else b""
-        (tmp_path / "user/parvideo/files.sqlite").write_bytes(content)
-    paths = [record.path for record in videos.records]
-    assert content_hashes(paths) == [sha256_file(path) for path in paths]
-
-
 def test_a_file_that_cannot_be_read_is_an_error_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "x.mp4").symlink_to(tmp_path / "gone.mp4")
     (tmp_path / "y.mp4").touch()

@@ -9,7 +9,7 @@ import torch
 
 from parvideo.files import read_json
 from parvideo.pixels import to_float
-from parvideo.synthetic.corruptions import DAMAGES, damage_clip
+from parvideo.synthetic.corruptions import damage_clip
 from parvideo.synthetic.folder import SyntheticVideo
 from parvideo.synthetic.objects import (
     CLASSES,
@@ -59,14 +59,6 @@ def test_clips_from_files_are_read_as_what_they_are(tool: ModuleType, root: Path
     assert row.motion_error < 0.5
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_seen_and_named(tool: ModuleType, damage: str) -> None:
-    items = tool.damaged_clips(SETTINGS, damage, 24 if LEAST[damage][0] < 0.95 else 12, 0)
-    row = tool.measure(damage, SETTINGS, items, DAMAGES[damage])
-    assert row.violations >= LEAST[damage][0]
-    assert row.named >= LEAST[damage][1]
-
-
 @pytest.mark.slow
 def test_the_tool_shows_the_figures_on_many_clips(
     tool: ModuleType, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -105,36 +97,6 @@ def test_float_clips_read_as_uint8_ones() -> None:
     clips = torch.stack([draw_objects_clip(SHORT, SyntheticVideo(label, 1, 1)) for label in (0, 12)])
     for a, b in zip(analyse_clips(clips), analyse_clips(to_float(clips)), strict=True):
         assert (a.label, a.violations, a.motion_error) == (b.label, b.violations, b.motion_error)
-
-
-def test_a_violation_tells_when_and_which_object() -> None:
-    video = SyntheticVideo(LABELS["OrbitBlueDiscRedDisc"], 5, 1)
-    (violation,) = analyse_clip(damage_clip(SHORT, video, "remove", seed=1)).violations
-    scene = objects_scene(SHORT, video)
-    assert violation.kind == "vanish"
-    assert violation.frame == 8
-    assert violation.object is not None
-    assert str(scene.actors[violation.object].look) in violation.detail
-    clip = damage_clip(SHORT, video, "remove", seed=1)[10]
-    track = analyse_clip(draw_objects_clip(SHORT, video)).tracks[violation.object]
-    x, y = track.expected[10].round().astype(int)
-    assert clip[y, x].double().std() < 15  # grey: the background is all that is there
-
-
-def test_one_bad_frame_is_let_pass_and_two_are_not() -> None:
-    clip = draw_objects_clip(SHORT, SyntheticVideo(0, 1, 1))
-    for last, kinds in ((8, set()), (9, {"vanish"})):
-        holed = clip.clone()
-        holed[8 : last + 1] = 80
-        found = {violation.kind for violation in analyse_clip(holed).violations}
-        assert found - {"backdrop"} == kinds
-
-
-def test_a_clip_without_objects_is_nothing() -> None:
-    reading = analyse_clip(torch.full((17, 64, 64, 3), 90, dtype=torch.uint8))
-    assert reading.label is None
-    assert reading.class_name == "nothing"
-    assert [violation.kind for violation in reading.violations] == ["vanish"]
 
 
 def test_noise_is_read_without_an_error() -> None:

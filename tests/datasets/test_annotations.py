@@ -1,0 +1,85 @@
+"""UCF-101's lists, as they are and as editors leave them."""
+
+from pathlib import Path
+
+import pytest
+
+from parvideo.datasets.annotations import read_class_index, read_split_list
+from parvideo.datasets.videos import load_videos
+
+OFFICIAL = Path(__file__).parents[2] / "data/ucf101/ucfTrainTestlist"
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def write_lists(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / f"{name}.txt").write_text(text)
+
+
+@pytest.fixture
+def ucf(tmp_path: Path) -> Path:
+    """Three classes whose sorted order is not the index's, with HandstandPushups' files as they are named."""
+    write_lists(
+        tmp_path / "ucfTrainTestlist",
+        classInd="1 Hammering\r\n2 HammerThrow\r\n3 HandstandPushups\r\n\r\n",
+        trainlist01=(
+            "Hammering/v_Hammering_g08_c01.avi 1\r\nHammerThrow/v_HammerThrow_g08_c01.avi 2\r\n"
+            "HandstandPushups/v_HandStandPushups_g08_c01.avi 3\r\n"
+            "HandstandPushups/v_HandStandPushups_g08_c02.avi 3\r\n"
+        ),
+        testlist01="Hammering/v_Hammering_g01_c01.avi\r\nHandstandPushups/v_HandStandPushups_g01_c01.avi\r\n",
+    )
+    root = tmp_path / "UCF-101"
+    for name in ("trainlist01", "testlist01"):
+        lines = (tmp_path / "ucfTrainTestlist" / f"{name}.txt").read_text().split()
+        touch(root, *(word for word in lines if "/" in word))
+    return root
+
+
+def test_the_official_lists() -> None:
+    names = read_class_index(OFFICIAL / "classInd.txt")
+    assert len(names) == 101
+    assert (names[34], names[35], names[46], names[47]) == (
+        "Hammering",
+        "HammerThrow",
+        "JumpingJack",
+        "JumpRope",
+    )
+    train, test = (read_split_list(OFFICIAL / f"{name}list01.txt", names) for name in ("train", "test"))
+    assert (len(train), len(test), len({*train, *test})) == (9537, 3783, 13320)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        (
+            "classInd",
+            "1 Hammering\n3 HammerThrow\n",
+            r"classInd\.txt:2: '3 HammerThrow' should be '2 ClassName'",
+        ),
+        ("classInd", "1 Hammering\n2 Hammering\n", r"classInd\.txt:2: class 'Hammering' is listed twice"),
+        ("classInd", "", "lists no classes"),
+        (
+            "trainlist01",
+            "Hammering/v_Hammering_g08_c01.avi 2\n",
+            r"trainlist01\.txt:1: label '2' for class 'Hammering'",
+        ),
+        ("trainlist01", "\nSwimming/v_Swimming_g08_c01.avi 2\n", r"trainlist01\.txt:2: class 'Swimming'"),
+        (
+            "trainlist01",
+            "../v_Swimming_g08_c01.avi 2\n",
+            r"trainlist01\.txt:1: .*should be 'Class/video\.avi'",
+        ),
+        ("trainlist01", "Hammering/a.avi 1\nHammering/a.avi 1\n", r"trainlist01\.txt:2: .* is listed twice"),
+    ],
+)
+def test_a_bad_list_is_named_with_line_and_value(ucf: Path, file: str, text: str, message: str) -> None:
+    (ucf.parent / f"ucfTrainTestlist/{file}.txt").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_videos(ucf, "train", annotations=ucf.parent / "ucfTrainTestlist")
