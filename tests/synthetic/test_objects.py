@@ -51,7 +51,7 @@ def test_an_interrupted_folder_is_completed_and_a_foreign_one_refused(root: Path
     (root / name).unlink()
     write_objects_data(root, SETTINGS)
     assert (root / name).read_bytes() == there
-    with pytest.raises(ValueError, match="seed 0 and not 1"):
+    with pytest.raises(ValueError, match=r"another seed \(0, now 1\)"):
         write_objects_data(
             root, ObjectsSettings(num_classes=3, groups=4, clips_per_group=2, frames=20, seed=1)
         )
