@@ -28,6 +28,11 @@ def whole_number(value: Any, name: str, least: int = 0, most: int | None = None)
 
     Raises:
         ValueError: if it is no whole number, or lies outside.
+
+    >>> whole_number("12", "frames", least=1)
+    Traceback (most recent call last):
+        ...
+    ValueError: frames is '12'; it must be a whole number
     """
     try:
         number = operator.index(value)
@@ -75,6 +80,9 @@ def parse_triple(name: str, text: str) -> tuple[int, int, int]:
 
     Raises:
         ValueError: on another form; the message names the option.
+
+    >>> parse_triple("regions", "1,2,2")
+    (1, 2, 2)
     """
     try:
         t, h, w = (int(part) for part in text.strip("()[]").split(","))

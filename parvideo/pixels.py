@@ -59,6 +59,10 @@ def to_float(clips: TensorLike) -> Tensor:
 
     Raises:
         ValueError: if the dtype is not uint8 or the last axis is not 3 channels.
+
+    >>> clip = torch.tensor([0, 255, 0], dtype=torch.uint8).view(1, 1, 1, 3)
+    >>> to_float(clip).shape, to_float(clip).flatten().tolist()
+    (torch.Size([3, 1, 1, 1]), [-1.0, 1.0, -1.0])
     """
     return rearrange(check_clips(clips), "... t h w c -> ... c t h w").to(torch.float32) / 127.5 - 1.0
 
@@ -74,6 +78,9 @@ def to_uint8(clips: TensorLike) -> Tensor:
 
     Raises:
         ValueError: if the clips are not floating point, lack the channel axis, or hold NaN.
+
+    >>> to_uint8(torch.tensor([-1.0, 0.0, 7.0]).view(3, 1, 1, 1)).flatten().tolist()
+    [0, 128, 255]
     """
     clips = as_tensor(clips)
     if not clips.is_floating_point() or clips.ndim < 4 or clips.shape[-4] != 3:

@@ -109,6 +109,10 @@ def frechet_distance(
 
     Raises:
         ValueError: if a set is not ``[N >= 2, d]``, the two widths differ, or a feature is not finite.
+
+    >>> real = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+    >>> round(frechet_distance(real, real + 3.0).value, 6)  # equal but for the means: |(3, 3)| squared
+    18.0
     """
     formula = formula or FrechetFormula()
     real, fake = check_features(real, "real"), check_features(fake, "fake")

@@ -21,6 +21,11 @@ def kernel_distance(real: TensorLike, fake: TensorLike, degree: int = 3, coef: f
 
     Raises:
         ValueError: if a set is not ``[N >= 2, d]``, the widths differ, or a feature is not finite.
+
+    >>> import numpy as np
+    >>> features = np.random.default_rng(0).normal(size=(200, 4))
+    >>> abs(kernel_distance(features[:100], features[100:])) < 0.5 < kernel_distance(features, features + 2)
+    True
     """
     real, fake = check_features(real, "real"), check_features(fake, "fake")
     if real.shape[1] != fake.shape[1]:

@@ -26,6 +26,9 @@ def dyadic_groups(grid: tuple[int, int, int], most: int) -> list[list[int]]:
 
     Returns:
         groups that never shrink and hold every cell once.
+
+    >>> dyadic_groups((1, 2, 4), most=4)
+    [[0], [2], [5, 7], [1, 3, 4, 6]]
     """
     frames, height, width = grid
     cells = refined_cells(height, width)

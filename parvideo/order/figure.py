@@ -59,7 +59,12 @@ def group_distances(order: GenerationOrder) -> GroupDistances | None:
 
 
 def phases(order: GenerationOrder) -> list[tuple[int, int]]:
-    """Runs of steps that generate equally many tokens, in order: (number of steps, tokens in each)."""
+    """Runs of steps that generate equally many tokens, in order: (number of steps, tokens in each).
+
+    >>> from parvideo.order import OrderSpec
+    >>> phases(OrderSpec(regions=(1, 4, 4)).build((5, 16, 16)))
+    [(16, 1), (79, 16)]
+    """
     return [
         (len(list(run)), size) for size, run in itertools.groupby(len(slots) for slots in order.step_slots)
     ]

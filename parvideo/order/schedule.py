@@ -49,6 +49,16 @@ class GenerationOrder:
 
     Raises:
         ValueError: if the groups do not partition the grid, shrink, or a switch has an unknown value.
+
+    Two steps of one token each, then one of two:
+
+    >>> order = GenerationOrder((1, 2, 2), groups=((0,), (1,), (2, 3)))
+    >>> order.steps, order.num_tokens, order.num_transitions
+    (3, 4, 1)
+    >>> order.source.tolist()  # the class, the tokens before, and a transition token for the slot more
+    [-1, 0, 1, -2]
+    >>> order.mask.int().tolist()
+    [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1]]
     """
 
     grid: Grid

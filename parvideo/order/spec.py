@@ -40,6 +40,13 @@ class OrderSpec:
 
     Raises:
         ValueError: if a switch has an unknown value, or fields are given that say nothing together.
+
+    >>> spec = OrderSpec(regions=(1, 2, 2))
+    >>> order = spec.build((5, 16, 16))
+    >>> spec.name, order.num_tokens, order.steps
+    ('1x2x2', 1280, 323)
+    >>> OrderSpec(grouping="dyadic", most=64).build((5, 16, 16)).steps
+    26
     """
 
     regions: Grid = (1, 1, 1)
@@ -145,15 +152,27 @@ def _build(spec: OrderSpec, grid: Grid) -> GenerationOrder:
 
 
 def regions(grid: Grid, counts: Grid) -> GenerationOrder:
-    """PAR's order: distant regions together, their first tokens one by one (paper, section 3.2)."""
+    """PAR's order: distant regions together, their first tokens one by one (paper, section 3.2).
+
+    >>> regions((1, 4, 4), (1, 2, 2)).groups[:6]  # the corners of the four regions, then their next tokens
+    ((0,), (2,), (8,), (10,), (1, 3, 9, 11), (4, 6, 12, 14))
+    """
     return OrderSpec(regions=counts).build(grid)
 
 
 def raster(grid: Grid) -> GenerationOrder:
-    """One token a step, t outermost: ordinary autoregression, which is PAR with one region."""
+    """One token a step, t outermost: ordinary autoregression, which is PAR with one region.
+
+    >>> raster((1, 2, 2)).groups
+    ((0,), (1,), (2,), (3,))
+    """
     return OrderSpec().build(grid)
 
 
 def adjacent(grid: Grid, counts: Grid) -> GenerationOrder:
-    """The paper's ablation: neighbouring tokens together, in as many steps as `regions`."""
+    """The paper's ablation: neighbouring tokens together, in as many steps as `regions`.
+
+    >>> adjacent((1, 4, 4), (1, 2, 2)).groups[4:]
+    ((2, 3, 6, 7), (8, 9, 12, 13), (10, 11, 14, 15))
+    """
     return OrderSpec(regions=counts, grouping="adjacent").build(grid)

@@ -1,12 +1,10 @@
 """From transformer and order to tokens: the plain loop, which is the reference, and exact decoding."""
 
+from parvideo.sampling.config import GuidanceSchedule, Noise, SamplingConfig
 from parvideo.sampling.loop import (
     BROKEN_LOGITS,
     NO_TOKEN,
     Generate,
-    GuidanceSchedule,
-    Noise,
-    SamplingConfig,
     StepCallback,
     check_largest,
     check_request,

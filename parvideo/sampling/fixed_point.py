@@ -22,8 +22,8 @@ from torch import Tensor
 
 from parvideo.order import GenerationOrder
 from parvideo.pixels import TensorLike, as_tensor
+from parvideo.sampling.config import SamplingConfig
 from parvideo.sampling.loop import (
-    SamplingConfig,
     StepCallback,
     check_largest,
     check_request,

@@ -21,6 +21,10 @@ def draw_uniforms(seed: int, indices: Sequence[int], count: int, rng_stream: int
 
     Seeds and indices are whole numbers of 64 bits. Streams are parts of one key's sequence too far apart to
     meet.
+
+    >>> one, both = draw_uniforms(7, [3], 2), draw_uniforms(7, [0, 3], 2)
+    >>> bool((one[0] == both[1]).all())  # whatever else is in the batch
+    True
     """
     # Of a list of mixed sizes numpy would make floats, in which large numbers are equal.
     keys = [np.array([seed, index], np.uint64) for index in indices]

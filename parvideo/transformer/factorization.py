@@ -27,7 +27,11 @@ def check_factors(factors: Sequence[int], codebook_size: int) -> tuple[int, ...]
 
 
 def split_tokens(tokens: Tensor, factors: Sequence[int]) -> list[Tensor]:
-    """The digits of tokens ``[...]``: for each factor an int64 ``[...]`` below it."""
+    """The digits of tokens ``[...]``: for each factor an int64 ``[...]`` below it.
+
+    >>> [digit.tolist() for digit in split_tokens(torch.tensor([1000]), (512, 125))]
+    [[488], [1]]
+    """
     digits = []
     for factor in factors:
         digits.append(tokens % factor)
@@ -36,7 +40,11 @@ def split_tokens(tokens: Tensor, factors: Sequence[int]) -> list[Tensor]:
 
 
 def join_tokens(digits: Sequence[Tensor], factors: Sequence[int]) -> Tensor:
-    """Tokens from their digits; the inverse of `split_tokens`."""
+    """Tokens from their digits; the inverse of `split_tokens`.
+
+    >>> join_tokens([torch.tensor([488]), torch.tensor([1])], (512, 125)).tolist()
+    [1000]
+    """
     tokens = torch.zeros_like(digits[0])
     for digit, factor in zip(reversed(digits), reversed(factors), strict=True):
         tokens = tokens * factor + digit

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from parvideo.order import GenerationOrder, OrderSpec, raster
 from parvideo.sampling import fixed_point
-from parvideo.sampling.loop import BROKEN_LOGITS, SamplingConfig, generate
+from parvideo.sampling.config import SamplingConfig
+from parvideo.sampling.loop import BROKEN_LOGITS, generate
 from parvideo.transformer import VideoTransformer
 from tests.engine.cases import CLASSES, CONFIGS, GRID, LABELS, ORDER, ORDERS, VOCABULARY, make
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from parvideo.checks import place_seed
 from parvideo.order import GenerationOrder, OrderSpec, regions
+from parvideo.sampling.config import SamplingConfig
 from parvideo.sampling.loop import (
-    SamplingConfig,
     extend,
     filter_logits,
     generate,
@@ -170,31 +170,6 @@ def test_one_step_agrees_with_exact_enumeration() -> None:
     torch.testing.assert_close(shares, expected.detach(), atol=0.015, rtol=0)
 
 
-def test_guidance_schedules() -> None:
-    steps = 100
-    for schedule in ("constant", "linear", "cosine"):
-        scales = [
-            SamplingConfig(guidance_scale=3, guidance_schedule=schedule).guidance_at(s, steps)
-            for s in range(steps)
-        ]  # type: ignore[arg-type]
-        assert scales == sorted(scales)
-        assert scales[-1] == pytest.approx(3)
-    part = SamplingConfig(guidance_scale=3, guidance_interval=(0.25, 0.5))
-    assert [s for s in range(steps) if part.guidance_at(s, steps) == 3] == list(range(25, 50))
-    assert {part.guidance_at(s, steps) for s in range(steps)} == {1.0, 3.0}
-    assert not SamplingConfig().guided(steps)
-
-
-def test_guidance_outside_its_interval_is_off() -> None:
-    model = make()
-    first = SamplingConfig(seed=1, guidance_scale=4.0, guidance_interval=(0.0, 0.5))
-    whole = SamplingConfig(seed=1, guidance_scale=4.0)
-    half = ORDER.step_slots[ORDER.steps // 2 - 1].stop
-    a, b = (ORDER.flatten(generate(model, ORDER, LABELS, config)) for config in (first, whole))
-    assert torch.equal(a[:, :half], b[:, :half])
-    assert not torch.equal(a, b)
-
-
 @pytest.mark.parametrize("counts", [(1, 1, 1), (1, 2, 2), (3, 2, 2)])
 def test_given_frames_come_back_and_condition_the_rest(counts: tuple[int, int, int]) -> None:
     order = regions(ORDER.grid, counts)
@@ -273,27 +248,6 @@ def test_progress_counts_every_step() -> None:
     assert seen == [(step + 1, ORDER.steps) for step in range(ORDER.steps)]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"temperature": -1}, "temperature must be 0 .* got -1"),
-        ({"top_p": 0.0}, r"top_p must lie in \(0, 1\]"),
-        ({"top_k": -5}, "top_k is -5"),
-        ({"guidance_schedule": "step"}, "guidance_schedule must be one of constant, linear, cosine"),
-        ({"guidance_interval": (0.5, 0.5)}, "guidance_interval"),
-        ({"guidance_scale": math.nan}, "guidance_scale must be a finite number"),
-        ({"top_k": 5.5}, "top_k is 5.5; it must be a whole number"),
-        ({"temperature": math.nan}, "temperature .* got nan"),
-        ({"seed": -1}, "seed is -1; it must be 0 or more"),
-        ({"seed": 2**64}, "seed is 18446744073709551616; it must be 18446744073709551615 or less"),
-        ({"seed": 1.0}, "seed is 1.0; it must be a whole number"),
-    ],
-)
-def test_bad_settings_are_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SamplingConfig(**changes)  # type: ignore[arg-type]
-
-
 def test_bad_requests_are_refused() -> None:
     model = make()
     with pytest.raises(ValueError, match=r"labels must lie in 0..3 .* got \[5, -1\]"):
@@ -341,3 +295,13 @@ def test_every_place_of_every_seed_keys_a_generator_of_its_own() -> None:
     assert len(keys) == 20 * len(seeds)
     assert place_seed(3, 4) == 3 * 1_000_003 + 4  # as it always was where that fits
     torch.Generator().manual_seed(max(keys))
+
+
+def test_guidance_outside_its_interval_is_off() -> None:
+    model = make()
+    first = SamplingConfig(seed=1, guidance_scale=4.0, guidance_interval=(0.0, 0.5))
+    whole = SamplingConfig(seed=1, guidance_scale=4.0)
+    half = ORDER.step_slots[ORDER.steps // 2 - 1].stop
+    a, b = (ORDER.flatten(generate(model, ORDER, LABELS, config)) for config in (first, whole))
+    assert torch.equal(a[:, :half], b[:, :half])
+    assert not torch.equal(a, b)

@@ -8,7 +8,8 @@ import torch
 
 from parvideo.engine.cpu import CpuEngine
 from parvideo.order import OrderSpec
-from parvideo.sampling.loop import SamplingConfig, generate, sample_tokens
+from parvideo.sampling.config import SamplingConfig
+from parvideo.sampling.loop import generate, sample_tokens
 from parvideo.sampling.noise import draw_gumbels, draw_uniforms
 from tests.engine.cases import GRID, LABELS, ORDER, make
 
