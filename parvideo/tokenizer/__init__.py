@@ -2,6 +2,7 @@
 
 from parvideo.tokenizer.autoencoder import CausalVideoTokenizer, Reconstruction
 from parvideo.tokenizer.base import VideoTokenizer
+from parvideo.tokenizer.discriminator import ClipDiscriminator
 from parvideo.tokenizer.llamagen import LlamaGenTokenizer
 
 TOKENIZERS: dict[str, type[VideoTokenizer]] = {
@@ -9,4 +10,11 @@ TOKENIZERS: dict[str, type[VideoTokenizer]] = {
     "LlamaGenTokenizer": LlamaGenTokenizer,
 }
 
-__all__ = ["TOKENIZERS", "CausalVideoTokenizer", "LlamaGenTokenizer", "Reconstruction", "VideoTokenizer"]
+__all__ = [
+    "TOKENIZERS",
+    "CausalVideoTokenizer",
+    "ClipDiscriminator",
+    "LlamaGenTokenizer",
+    "Reconstruction",
+    "VideoTokenizer",
+]

@@ -197,7 +197,10 @@ def check_resumable(
 def changed_settings(earlier: Settings, settings: Settings) -> Iterator[str]:
     """In words, the settings that another start changes, and what that does to the learning rate."""
     for name in sorted(earlier.keys() & settings.keys()):
-        if earlier[name] != settings[name] and not name.startswith(_SILENT):
+        there, here = earlier[name], settings[name]
+        if name.endswith("class_path"):  # a class may be named by the module it lies in, which may move
+            there, here = (str(path).rpartition(".")[2] for path in (there, here))
+        if there != here and not name.startswith(_SILENT):
             yield f"{name} {str(earlier[name])[:_SHOWN]} -> {str(settings[name])[:_SHOWN]}"
     for name in sorted(settings.keys() ^ earlier.keys()) if earlier else ():
         value = settings.get(name, earlier.get(name))

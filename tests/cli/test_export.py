@@ -25,8 +25,8 @@ def run(toy_folder: Path, tokenizer_folder: Path, tmp_path_factory: pytest.TempP
     tokenize(tokenizer_folder, toy_folder, folder / "tokens")
     fit(
         [
-            *("--model", "parvideo.training.generator.GeneratorModule"),
-            *("--data", "parvideo.training.data.TokenDataModule"),
+            *("--model", "parvideo.training.GeneratorModule"),
+            *("--data", "parvideo.training.TokenDataModule"),
             *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1"),
             *("--model.num_heads=2", "--model.lr=0.01", f"--data.tokens={folder / 'tokens'}"),
             *("--data.batch_size=2", "--ema_decay=0.5", f"--out={folder / 'run'}", *ENDING),
@@ -100,12 +100,12 @@ def test_a_damaged_checkpoint_is_passed_over(run: Path, tmp_path: Path) -> None:
 def test_a_tokenizers_run_too(toy_folder: Path, tmp_path: Path) -> None:
     fit(
         [
-            *("--model", "parvideo.training.tokenizer.TokenizerModule"),
+            *("--model", "parvideo.training.TokenizerModule"),
             *("--model.tokenizer", "parvideo.tokenizer.CausalVideoTokenizer"),
             *("--model.tokenizer.channels=4", "--model.tokenizer.channel_multipliers=[1,1]"),
             *("--model.tokenizer.num_res_blocks=1", "--model.tokenizer.time_strides=[2]"),
             *("--model.tokenizer.space_strides=[2]", "--model.tokenizer.norm_groups=2"),
-            *("--model.tokenizer.levels=[3,3]", "--data", "parvideo.training.data.ClipDataModule"),
+            *("--model.tokenizer.levels=[3,3]", "--data", "parvideo.training.ClipDataModule"),
             *(f"--data.root={toy_folder}", "--data.frames=3", "--data.size=8", "--data.fps=12.5"),
             *("--data.batch_size=2", f"--out={tmp_path / 'run'}", *ENDING),
         ]

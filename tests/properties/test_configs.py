@@ -1,9 +1,14 @@
 """Every YAML under configs/ is parsed and instantiated, with the recipes it claims."""
 
+import importlib
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from parvideo.cli import main
 from parvideo.files import config_folder
 from parvideo.training.cli import FitCLI
 from parvideo.training.data import ClipDataModule, TokenDataModule, TokenSpec
@@ -14,6 +19,7 @@ CONFIGS = config_folder()
 # On top of others: what they change has to be put on something.
 OVERLAYS = {"demo/smoke.yaml": "demo/par4x.yaml", "trainer/cpu.yaml": "demo/par4x.yaml"}
 OVERLAYS |= {f"trainer/{name}.yaml": "generator/ucf101_1x2x2.yaml" for name in ("gpus", "fsdp")}
+OVERLAYS |= {"trainer/rfvd.yaml": "tokenizer/ucf101_64.yaml"}
 OVERLAYS |= {
     f"generator/ablations/{path.name}": "generator/ucf101_1x2x2.yaml"
     for path in (CONFIGS / "generator" / "ablations").glob("*.yaml")
@@ -70,3 +76,38 @@ def test_the_demos_generators_differ_in_their_order_alone() -> None:
     one, four = ((CONFIGS / f"demo/par{n}x.yaml").read_text().splitlines()[1:] for n in (1, 4))
     different = [(a, b) for a, b in zip(one, four, strict=True) if a != b]
     assert different == [("      regions: [1, 1, 1]", "      regions: [1, 2, 2]")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_class_path_is_a_public_name(name: str) -> None:
+    for path in re.findall(r"class_path: (\S+)", (CONFIGS / name).read_text()):
+        package, public, *_ = re.split(r"\.(?=[A-Z])", path, maxsplit=1)
+        public = public.split(".")[0]  # a class, or a way to make one
+        assert package in ("parvideo.training", "parvideo.tokenizer"), path
+        module = importlib.import_module(package)
+        assert public in module.__all__, path
+        assert public in dir(module), path
+        assert isinstance(getattr(module, public), type), path
+
+
+def test_the_doors_of_training_lead_to_classes_and_importing_them_is_cheap() -> None:
+    code = "import sys, parvideo.training; print(sorted({'torch', 'lightning'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    module = importlib.import_module("parvideo.training")
+    assert {getattr(module, name).__name__ for name in module.__all__} == set(module.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = module.Nothing
+
+
+def test_a_class_path_of_an_earlier_version_is_told_the_new_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (CONFIGS / "demo" / "par4x.yaml").read_text()
+    old = text.replace("parvideo.training.Gen", "parvideo.training.generator_module.Gen")
+    assert old != text
+    (tmp_path / "old.yaml").write_text(old)
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "--config", str(tmp_path / "old.yaml"), "--out", str(tmp_path / "run")])
+    said = capsys.readouterr().err
+    assert "no parvideo.training.generator_module any more: write parvideo.training.GeneratorModule" in said

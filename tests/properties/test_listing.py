@@ -243,8 +243,8 @@ def fit_arguments(kind: str, out: Path, *options: str) -> list[str]:
     if kind == "clips":
         return ["--config", str(config_folder() / "tokenizer/toy.yaml"), *common]
     return [
-        *("--model", "parvideo.training.generator.GeneratorModule"),
-        *("--data", "parvideo.training.data.TokenDataModule"),
+        *("--model", "parvideo.training.GeneratorModule"),
+        *("--data", "parvideo.training.TokenDataModule"),
         *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1", "--model.num_heads=2"),
         *common,
     ]

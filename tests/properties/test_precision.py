@@ -24,8 +24,8 @@ def train(tokens: Path, out: Path, *more: str) -> dict[str, list[float]]:
     """Losses of a small run without dropout."""
     fit(
         [
-            *("--model", "parvideo.training.generator.GeneratorModule"),
-            *("--data", "parvideo.training.data.TokenDataModule", f"--data.tokens={tokens}"),
+            *("--model", "parvideo.training.GeneratorModule"),
+            *("--data", "parvideo.training.TokenDataModule", f"--data.tokens={tokens}"),
             *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=3"),
             *("--model.num_heads=2", "--model.lr=0.01", "--model.warmup_steps=2", "--model.dropout=0"),
             *("--model.attention_dropout=0", "--model.label_dropout=0", "--data.batch_size=8"),

@@ -20,8 +20,8 @@ MORE = '--model.more_orders=[{"regions": [1, 1, 1]}, {"regions": [1, 1, 2]}]'
 
 def arguments(tokens: Path, out: Path, steps: int) -> list[str]:
     return [
-        *("--model", "parvideo.training.generator.GeneratorModule"),
-        *("--data", "parvideo.training.data.TokenDataModule"),
+        *("--model", "parvideo.training.GeneratorModule"),
+        *("--data", "parvideo.training.TokenDataModule"),
         *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1", "--model.num_heads=2"),
         *(f"--data.tokens={tokens}", "--data.batch_size=3", "--model.lr=0.01", MORE),
         *("--trainer.accelerator=cpu", "--trainer.devices=1", f"--trainer.max_steps={steps}"),

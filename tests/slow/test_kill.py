@@ -123,8 +123,8 @@ def test_tokenizing(folder: Path, tmp_path: Path) -> None:
 def test_training(folder: Path, tmp_path: Path) -> None:
     def words(out: Path) -> list[str]:
         return [
-            *("fit", "--model", "parvideo.training.generator.GeneratorModule"),
-            *("--data", "parvideo.training.data.TokenDataModule", f"--data.tokens={folder / 'tokens'}"),
+            *("fit", "--model", "parvideo.training.GeneratorModule"),
+            *("--data", "parvideo.training.TokenDataModule", f"--data.tokens={folder / 'tokens'}"),
             *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1"),
             *("--model.num_heads=2", "--model.dropout=0.2", "--model.lr=0.01", "--data.batch_size=4"),
             *("--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.max_steps=120"),

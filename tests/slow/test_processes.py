@@ -59,8 +59,8 @@ def tokenize(folder: Path, out: Path, devices: int) -> None:
 
 def training(folder: Path, out: Path, devices: int, *more: str) -> list[object]:
     return [
-        *("fit", "--model", "parvideo.training.generator.GeneratorModule"),
-        *("--data", "parvideo.training.data.TokenDataModule", f"--data.tokens={folder / 'tokens'}"),
+        *("fit", "--model", "parvideo.training.GeneratorModule"),
+        *("--data", "parvideo.training.TokenDataModule", f"--data.tokens={folder / 'tokens'}"),
         *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1", "--model.num_heads=2"),
         *("--model.lr=0.01", "--global_batch=8", f"--data.batch_size={8 // devices}"),
         *("--trainer.accelerator=cpu", f"--trainer.devices={devices}", "--trainer.strategy=auto"),
@@ -196,12 +196,12 @@ def alike(expected: dict[str, torch.Tensor], got: dict[str, torch.Tensor]) -> No
 
 def tokenizer_training(folder: Path, out: Path, devices: int, *more: str) -> list[object]:
     return [
-        *("fit", "--model", "parvideo.training.tokenizer.TokenizerModule"),
+        *("fit", "--model", "parvideo.training.TokenizerModule"),
         *("--model.tokenizer", "parvideo.tokenizer.CausalVideoTokenizer"),
         *("--model.tokenizer.channels=4", "--model.tokenizer.channel_multipliers=[1,1]"),
         *("--model.tokenizer.num_res_blocks=1", "--model.tokenizer.time_strides=[2]"),
         *("--model.tokenizer.space_strides=[2]", "--model.tokenizer.norm_groups=2"),
-        *("--model.tokenizer.levels=[3,3]", "--data", "parvideo.training.data.ClipDataModule"),
+        *("--model.tokenizer.levels=[3,3]", "--data", "parvideo.training.ClipDataModule"),
         *(f"--data.root={folder / 'toy'}", "--data.frames=3", "--data.size=8", "--data.fps=12.5"),
         *("--data.val_clips=7", "--data.val_batch_size=2", f"--data.batch_size={4 // devices}"),
         *("--trainer.accelerator=cpu", f"--trainer.devices={devices}", "--trainer.max_steps=4"),

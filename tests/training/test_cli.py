@@ -63,8 +63,8 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def arguments(tokens: Path, out: Path, steps: int = 7) -> list[str]:
     return [
-        *("--model", "parvideo.training.generator.GeneratorModule"),
-        *("--data", "parvideo.training.data.TokenDataModule"),
+        *("--model", "parvideo.training.GeneratorModule"),
+        *("--data", "parvideo.training.TokenDataModule"),
         *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1", "--model.num_heads=2"),
         *("--model.dropout=0.2", "--model.attention_dropout=0.2", "--model.label_dropout=0.3"),
         *("--model.lr=0.01", "--model.warmup-steps=2"),

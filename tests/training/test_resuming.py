@@ -6,36 +6,21 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from parvideo.cli import main
-from parvideo.datasets import TokenDataset, TokenManifest, TokenWriter
-from parvideo.pretrained.folder import TOKENIZER, fingerprint
+from parvideo.datasets import TokenDataset
 from parvideo.training.callbacks.misc import StepSeed
 from parvideo.training.checkpoints import FOLDER, list_checkpoints
 from parvideo.training.cli import fit
 from parvideo.training.generator import GeneratorModule
 from parvideo.training.resuming import RECORD, changed_settings, flat_settings
 from parvideo.training.samplers import EndlessBatches
+from tests.training.runs import files, refused
+from tests.training.runs import resumable_arguments as arguments
 
 FIXED = "--model.max_steps=9"  # a schedule that does not end with the run
 CONSTANT = "--model.final_lr=1"
-
-
-def arguments(tokens: Path, out: Path, steps: int, *more: str) -> list[str]:
-    return [
-        *("--model", "parvideo.training.generator.GeneratorModule"),
-        *("--data", "parvideo.training.data.TokenDataModule", f"--data.tokens={tokens}"),
-        *("--model.order.regions=[1,2,2]", "--model.dim=16", "--model.num_layers=1", "--model.num_heads=2"),
-        *("--model.dropout=0.2", "--model.label_dropout=0.3", "--model.lr=0.01", "--model.warmup_steps=2"),
-        *("--data.batch_size=3", "--trainer.accelerator=cpu", "--trainer.devices=1"),
-        *(
-            f"--trainer.max_steps={steps}",
-            "--trainer.val_check_interval=3",
-            "--trainer.num_sanity_val_steps=0",
-        ),
-        *("--trainer.log_every_n_steps=1", "--checkpoint_every=2", f"--out={out}", "--ema_decay=0.9", *more),
-    ]
 
 
 def checkpoint(run: Path) -> dict[str, Any]:
@@ -114,6 +99,14 @@ def test_time_that_is_over_is_said(
     assert "ended at step 2 of 4: trainer.max_time is over" in capsys.readouterr().err
     fit(arguments(tokens_folder, tmp_path, 4, CONSTANT, "--trainer.max_time=00:02:00:00"))
     assert checkpoint(tmp_path)["global_step"] == 4
+
+
+def test_a_class_that_has_moved_is_no_change() -> None:
+    there = {"model.class_path": "parvideo.training.generator_module.GeneratorModule"}
+    here = {"model.class_path": "parvideo.training.GeneratorModule"}
+    assert list(changed_settings(there, here)) == []
+    (said,) = changed_settings(there, {"model.class_path": "parvideo.training.TokenizerModule"})
+    assert said.startswith("model.class_path GeneratorModule -> TokenizerModule")
 
 
 @pytest.mark.parametrize(
@@ -224,102 +217,6 @@ def test_what_else_may_change(tokens_folder: Path, tmp_path: Path, other: list[s
     assert all(torch.equal(value, exported[name]) for name, value in average.items())
 
 
-@pytest.fixture(scope="module")
-def finished(tokens_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of four steps."""
-    out = tmp_path_factory.mktemp("finished")
-    fit(arguments(tokens_folder, out, 4))
-    return out
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def refused(
-    run: Path, tokens: Path, said: str, capsys: pytest.CaptureFixture[str], *more: str, steps: int = 6
-) -> None:
-    """Exit 2, one line that says why, and every file as it was."""
-    before = files(run)
-    assert main(["fit", *arguments(tokens, run, steps, *more)]) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert said in lines[0]
-    assert files(run) == before
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        (["--model.dim=32"], "dim is 16 there and 32 here"),
-        (["--model.num_layers=2"], "num_layers is 1 there and 2 here"),
-        (["--model.qk_norm=true"], "qk_norm is false there and true here"),
-        (["--model.factors=[3,3]"], "factors is null there and [3, 3] here"),
-        (["--model.order.regions=[1,1,1]"], "order is"),
-        (['--model.more_orders=[{"regions":[1,1,1]}]'], "order is"),
-        (["--data.seed=1"], "data.seed is 0 there and 1 here"),
-        (["--seed_everything=1"], "seed_everything is 0 there and 1 here"),
-        (["--trainer.max_steps=3"], "at step 4, and trainer.max_steps is 3"),
-        (["--resume=never"], "choose another --out"),
-        (["--resume={run}/checkpoints/step-00000002.ckpt"], "holds step-00000004.ckpt"),
-        (["--resume={run}/model"], "is a folder"),
-        (["--resume={run}/model/weights.safetensors"], "no checkpoint"),
-        (["--resume={run}/config.yaml"], "no checkpoint"),
-        (["--resume={run}/none.ckpt"], "there is no checkpoint"),
-        (["--trainer.val_check_interval=0.5"], "val_check_interval"),
-    ],
-)
-def test_what_does_not_fit_is_refused(
-    tokens_folder: Path, finished: Path, capsys: pytest.CaptureFixture[str], more: list[str], said: str
-) -> None:
-    refused(finished, tokens_folder, said, capsys, *(word.replace("{run}", str(finished)) for word in more))
-
-
-def made_anew(tokens: Path, folder: Path, change: str) -> Path:
-    """The tokens with one thing changed."""
-    shutil.copytree(tokens, folder)
-    if change == "tokenizer":
-        weights = folder / TOKENIZER / "weights.safetensors"
-        save_file({name: value * 1.01 for name, value in load_file(weights).items()}, weights)
-    for split in ("train", "test"):
-        old = TokenDataset(tokens / split)
-        shutil.rmtree(folder / split)
-        plan = TokenManifest(**{**old.manifest.__dict__, "tokenizer": fingerprint(folder / TOKENIZER)})
-        values = torch.stack([item["tokens"] for item in old])
-        if change == "classes":
-            plan = TokenManifest(**{**plan.__dict__, "class_names": ["Left", "Wrong"]})
-        elif change == "grid":
-            plan, values = TokenManifest(**{**plan.__dict__, "grid": (1, 2, 2)}), values[:, :1]
-        elif change == "content":
-            values = (values + 1) % 9
-        writer = TokenWriter(folder / split, plan)
-        for shard in range(plan.num_shards):
-            items = plan.items(shard)
-            writer.write_shard(shard, values[items.start : items.stop])
-        writer.finish()
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ("classes", "the classes are Left, Right there and Left, Wrong here"),
-        ("tokenizer", "the tokens' tokenizer is"),
-        ("grid", "grid is"),
-        ("content", "the set it was trained on differs"),
-    ],
-)
-def test_other_tokens_are_refused(
-    tokens_folder: Path,
-    finished: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    change: str,
-    said: str,
-) -> None:
-    refused(finished, made_anew(tokens_folder, tmp_path / "other", change), said, capsys)
-
-
 def test_damaged_checkpoints(
     tokens_folder: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -359,12 +256,12 @@ def test_a_run_begun_by_anothers_checkpoint_goes_on_from_its_own(
 
 def tokenizer_arguments(root: Path, out: Path, steps: int, *more: str) -> list[str]:
     return [
-        *("--model", "parvideo.training.tokenizer.TokenizerModule"),
+        *("--model", "parvideo.training.TokenizerModule"),
         *("--model.tokenizer", "parvideo.tokenizer.CausalVideoTokenizer"),
         *("--model.tokenizer.channels=4", "--model.tokenizer.channel_multipliers=[1,1]"),
         *("--model.tokenizer.num_res_blocks=1", "--model.tokenizer.time_strides=[2]"),
         *("--model.tokenizer.space_strides=[2]", "--model.tokenizer.norm_groups=2"),
-        *("--model.tokenizer.levels=[3,3]", "--data", "parvideo.training.data.ClipDataModule"),
+        *("--model.tokenizer.levels=[3,3]", "--data", "parvideo.training.ClipDataModule"),
         *(
             f"--data.root={root}",
             "--data.frames=3",
