@@ -201,7 +201,7 @@ def changed_settings(earlier: Settings, settings: Settings) -> Iterator[str]:
         if name.endswith("class_path"):  # a class may be named by the module it lies in, which may move
             there, here = (str(path).rpartition(".")[2] for path in (there, here))
         if there != here and not name.startswith(_SILENT):
-            yield f"{name} {str(earlier[name])[:_SHOWN]} -> {str(settings[name])[:_SHOWN]}"
+            yield f"{name} {str(there)[:_SHOWN]} -> {str(here)[:_SHOWN]}"
     for name in sorted(settings.keys() ^ earlier.keys()) if earlier else ():
         value = settings.get(name, earlier.get(name))
         if value not in (None, False, 0, []) and not name.startswith(_SILENT):
