@@ -21,7 +21,7 @@ from parvideo.datasets.reading import read_chunks
 from parvideo.datasets.transforms import resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError
 from parvideo.datasets.videos import VideoList, VideoRecord
-from parvideo.files import AnyPath, atomic_path, read_json, write_json
+from parvideo.files import AnyPath, atomic_path, check_settings, read_json, write_json
 
 SETTINGS = "cache.json"
 FORMAT = 2
@@ -150,9 +150,7 @@ def _check(folder: Path, size: int | tuple[int, int]) -> None:
             f"{folder} is a cache of an earlier parvideo, which knew a video by its size in bytes alone; "
             "build another with `parvideo data ... --cache`, and remove this one"
         )
-    there = settings.get("size") if isinstance(settings, dict) and settings.get("format") == FORMAT else None
-    if there != _pair(size):
-        raise ValueError(f"{folder} is a cache of size {there}, not {_pair(size)}; choose another folder")
+    check_settings(folder, settings, {"format": FORMAT, "size": _pair(size)}, "a cache")
 
 
 def _pair(size: int | tuple[int, int]) -> list[int]:

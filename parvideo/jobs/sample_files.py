@@ -132,11 +132,11 @@ def generate_files(
         disable=progress_disabled(fabric),
         bar_format=form,
     ) as bar:
-        stream = _stream(pipeline, clips, indices, batch_size, bar)
+        tokens = _token_iterator(pipeline, clips, indices, batch_size, bar)
         for number in missing:
             file, own = files[number]
             # A file is decoded whole: pixels do not depend on what was generated together.
-            made = _decode(pipeline, torch.stack([next(stream) for _ in own]), bar)
+            made = _decode(pipeline, torch.stack([next(tokens) for _ in own]), bar)
             own_labels = [clips.labels[index // clips.num] for index in own]
             # No class is -1 in files, as where it is not known.
             labels = np.array([-1 if label == len(pipeline.class_names) else label for label in own_labels])
@@ -210,7 +210,7 @@ def _files(out: Path, count: int, clips_per_file: int) -> list[tuple[Path, range
     ]
 
 
-def _stream(
+def _token_iterator(
     pipeline: VideoPipeline, clips: Clips, indices: Sequence[int], batch_size: int, bar: "tqdm[None]"
 ) -> Iterator[Tensor]:
     """The tokens of these clips one by one, generated in batches: int64 ``[t, h, w]``."""

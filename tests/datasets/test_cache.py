@@ -46,7 +46,7 @@ def test_it_is_completed_and_changed_sources_are_stored_anew(videos: VideoList, 
 
 def test_another_size_or_no_cache_is_refused(videos: VideoList, tmp_path: Path) -> None:
     build_cache(tmp_path / "cache", videos, 32)
-    with pytest.raises(ValueError, match=r"cache of size \[32, 32\], not \[16, 16\]"):
+    with pytest.raises(ValueError, match=r"a cache made with another size \(\[32, 32\], now \[16, 16\]\)"):
         ClipDataset(videos, 9, 16, fps=8, cache=tmp_path / "cache")
     with pytest.raises(ValueError, match=r"has no cache\.json"):
         ClipDataset(videos, 9, 16, fps=8, cache=tmp_path / "toy")

@@ -29,7 +29,8 @@ pytestmark = pytest.mark.slow
 
 KILLS = 20
 COMMANDS = ("tokenize", "fit", "sample", "evaluate")
-_PRELOAD = ["parvideo.cli", *(f"parvideo.cli.{name}" for name in COMMANDS)]
+_PRELOAD = ["parvideo.cli", "parvideo.training.cli"]
+_PRELOAD += [f"parvideo.jobs.{name}" for name in COMMANDS if name != "fit"]
 CPU = ["--accelerator=cpu"]
 
 
