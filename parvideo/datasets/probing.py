@@ -98,15 +98,15 @@ def decode(packet: "Packet[Any]", shown: object) -> "list[VideoFrame]":
     Raises:
         av.error.FFmpegError: if the packet cannot be decoded.
     """
-    from av.error import FFmpegError
-
     if packet.size == 0 and packet.dts is not None:
         return []
     try:
         frames: list[VideoFrame] = packet.decode()
         return frames
-    except FFmpegError:
-        if shown is None and packet.size > 0:
+    except Exception as error:
+        from av.error import FFmpegError  # imported here, for with each packet it takes 3 % of reading
+
+        if isinstance(error, FFmpegError) and shown is None and packet.size > 0:
             return []
         raise
 

@@ -3,6 +3,11 @@
     python -m tools.measure.video_reading --root data/ucf101/UCF-101
 
 Figures are ratios as much as rates: every reader draws the same clips in turn, on the machine as it is.
+
+    python -m tools.measure.video_reading --root data/ucf101/UCF-101 --against 2dacc54
+
+compares this tree's reading of whole videos by PyAV with that of another commit: CPU time, both in turn
+video by video, best of the rounds for each.
 """
 
 import argparse
@@ -25,6 +30,7 @@ from parvideo.datasets import (
     read_frames,
 )
 from parvideo.datasets.videos import VideoList
+from tools.measure.reading_of_commits import compare
 
 
 def main() -> None:
@@ -43,6 +49,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=60, help="videos to draw from, spread over the list")
     parser.add_argument("--rounds", type=int, default=5, help="times that each reader reads one clip of each")
     parser.add_argument("--workers", type=int, default=0, help="processes of the data loader")
+    parser.add_argument("--against", help="a commit to compare the reading of whole videos with")
     options = parser.parse_args()
     torch.set_num_threads(1)
     everything = load_videos(options.root, "all")
@@ -50,6 +57,9 @@ def main() -> None:
     videos = VideoList(
         everything.records[::step][: options.videos], everything.class_names, everything.layout
     )
+    if options.against is not None:
+        compare(options.against, [record.path for record in videos.records], options.rounds)
+        return
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
         begin = time.perf_counter()
