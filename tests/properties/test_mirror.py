@@ -17,7 +17,6 @@ SMALL = 40
 EXCUSED: dict[str, str] = {
     "benchmark/kernels.py": "to come",
     "benchmark/report.py": "to come",
-    "cli/arguments.py": "to come",
     "demo/report.py": "to come",
     "demo/run.py": "the whole demo: tests/demo/test_steps.py, with --slow",
     "engine/base.py": "to come",
