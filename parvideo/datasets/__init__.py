@@ -8,7 +8,7 @@ from parvideo.datasets.tokens import TokenDataset, TokenItem, TokenManifest, Tok
 from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import Split, VideoList, VideoRecord, load_videos
-from parvideo.datasets.writing import read_clips, write_avi, write_clips, write_contact_sheet, write_mp4
+from parvideo.datasets.writing import write_avi, write_contact_sheet, write_mp4
 
 __all__ = [
     "Backend",
@@ -29,11 +29,9 @@ __all__ = [
     "flip_horizontally",
     "load_videos",
     "probe",
-    "read_clips",
     "read_frames",
     "resize_and_crop",
     "write_avi",
-    "write_clips",
     "write_contact_sheet",
     "write_mp4",
 ]

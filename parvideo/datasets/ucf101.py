@@ -8,20 +8,19 @@ import tempfile
 import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from parvideo.datasets.annotations import find_annotations, read_class_index, read_split_list
 from parvideo.datasets.folders import ANNOTATIONS, LeftOut
-from parvideo.datasets.identity import content_hash, content_hashes
+from parvideo.datasets.identity import content_hash
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
-from parvideo.datasets.videos import VideoList, VideoRecord, load_videos
-from parvideo.files import AnyPath, read_json, sha256_file, sha256_json, write_json
+from parvideo.datasets.videos import VideoRecord, load_videos
+from parvideo.files import AnyPath, sha256_file, sha256_json, write_json
 
 NUM_CLASSES, NUM_VIDEOS = 101, 13_320
 
@@ -177,28 +176,6 @@ def verify(
 def write_manifest(path: AnyPath, found: Verification) -> None:
     """Write what :func:`verify` found as JSON, with the ``hash`` and the ``problems``."""
     write_json(path, {"format": 1, "hash": found.hash, "problems": found.problems, **asdict(found)})
-
-
-def read_infos(path: AnyPath, videos: VideoList) -> dict[str, VideoInfo]:
-    """What a manifest knows of videos, for ``ClipDataset(infos=...)``; files that have changed are left out.
-
-    Raises:
-        ValueError: if the file is no such manifest.
-    """
-    manifest = read_json(path)
-    if not isinstance(manifest, dict) or manifest.get("format") != 1 or "videos" not in manifest:
-        raise ValueError(f"{path} is no manifest of videos; write one with `parvideo data`")
-    known: dict[str, Any] = manifest["videos"]
-    wanted = {field.name for field in fields(VideoInfo)}
-    infos = {}
-    hashes = content_hashes([record.path for record in videos.records])
-    for record, content in zip(videos.records, hashes, strict=True):
-        entry = known.get(record.id)
-        if entry is not None and content == entry["sha256"]:
-            if entry["info"].keys() != wanted:
-                raise ValueError(f"{path} describes {record.id} by {sorted(entry['info'])}; write it again")
-            infos[record.id] = VideoInfo(**entry["info"])
-    return infos
 
 
 def unpack(archive: AnyPath, root: AnyPath) -> None:

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
-from parvideo.arrays import read_npy
 from parvideo.files import AnyPath, atomic_path
 from parvideo.pixels import TensorLike, check_clips
 
@@ -48,32 +46,6 @@ def write_avi(path: AnyPath, clip: TensorLike, fps: float, quality: int = 3) -> 
     """
     options = {"qmin": str(quality), "qmax": str(quality), "bf": "2", "g": "12"}
     _write(path, ".avi", clip, fps, "mpeg4", options)
-
-
-def write_clips(path: AnyPath, clips: TensorLike) -> None:
-    """Write clips without loss as one ``.npy`` array uint8 ``[B, T, H, W, 3]``, for scoring.
-
-    Raises:
-        ValueError: on another form of clips or another suffix.
-    """
-    pixels = check_clips(clips).cpu().numpy()
-    _check_suffix(Path(path), ".npy")
-    with atomic_path(path) as temporary:
-        np.save(temporary, pixels)
-
-
-def read_clips(path: AnyPath) -> Tensor:
-    """Read what :func:`write_clips` wrote: uint8 ``[B, T, H, W, 3]``.
-
-    Raises:
-        OSError: if there is no such file (see `parvideo.files.check_file`).
-        ValueError: if the file holds something else, naming it.
-    """
-    array = read_npy(path)
-    try:
-        return check_clips(array)
-    except ValueError as error:
-        raise ValueError(f"{path} is no array of clips: {error}") from error
 
 
 def write_contact_sheet(

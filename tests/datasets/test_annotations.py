@@ -83,3 +83,42 @@ def test_a_bad_list_is_named_with_line_and_value(ucf: Path, file: str, text: str
     (ucf.parent / f"ucfTrainTestlist/{file}.txt").write_text(text)
     with pytest.raises(ValueError, match=message):
         load_videos(ucf, "train", annotations=ucf.parent / "ucfTrainTestlist")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xef\xbb\xbf1 Hammering\n2 HammerThrow\n",
+        b"1 Hammering\r\n2 HammerThrow\r\n",
+        b"1 Hammering\r2 HammerThrow\r",
+        b"1\tHammering\n2\t HammerThrow \n\n",
+        b"1 Hammering\n2 HammerThrow\n\x1a",
+        b"1 Hammering\r\n2 HammerThrow\r\n\x1a\r\n",
+    ],
+    ids=["mark", "CR LF", "CR", "tabs", "^Z", "^Z and CR LF"],
+)
+def test_the_index_is_read_as_editors_leave_it(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "classInd.txt").write_bytes(data)
+    assert read_class_index(tmp_path / "classInd.txt") == ["Hammering", "HammerThrow"]
+
+
+@pytest.mark.parametrize(
+    "line", ["A/v.avi 1", "./A/v.avi 1", "A\\v.avi\t1", ".\\A\\v.avi", "\ufeffA/v.avi 1\r"]
+)
+def test_a_listed_path_is_read_as_systems_write_it(tmp_path: Path, line: str) -> None:
+    (tmp_path / "trainlist01.txt").write_text(line, encoding="utf-8", newline="")
+    assert read_split_list(tmp_path / "trainlist01.txt", ["A"]) == ["A/v.avi"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("utf-16", r"classInd\.txt is in UTF-16 or no text; save it as UTF-8"),
+        ("utf-16-le", r"classInd\.txt is in UTF-16 or no text"),
+        ("cp1252", r"classInd\.txt:2: byte 0xe9 is not UTF-8 \(is it Windows-1252\?\)"),
+    ],
+)
+def test_other_encodings_are_refused_by_name(tmp_path: Path, encoding: str, said: str) -> None:
+    (tmp_path / "classInd.txt").write_bytes("1 Hammering\n2 Caf\u00e9\n".encode(encoding))
+    with pytest.raises(ValueError, match=said):
+        read_class_index(tmp_path / "classInd.txt")

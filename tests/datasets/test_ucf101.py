@@ -1,6 +1,5 @@
 """Verification of UCF-101's layout: everything that is wrong is counted and named."""
 
-import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from parvideo.datasets.clips import ClipDataset
-from parvideo.datasets.ucf101 import read_infos, unpack, verify, write_manifest
+from parvideo.datasets.ucf101 import unpack, verify, write_manifest
 from parvideo.datasets.videos import load_videos
 from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
 
@@ -72,23 +71,6 @@ def test_ucf101s_own_counts_are_demanded(shared_folder: Path, tmp_path: Path) ->
     assert found.problems[1] == "1 videos are there, UCF-101 has 13320"
     assert found.problems[2].startswith("13319 listed videos are missing")
     assert found.videos["ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01"].info.frames == 164
-
-
-def test_the_manifest_saves_the_looking(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_manifest(tmp_path / "manifest.json", verify(root, frames=9))
-    videos = load_videos(root, "all")
-    infos = read_infos(tmp_path / "manifest.json", videos)
-    assert len(infos) == 12
-    with monkeypatch.context() as patch:
-        patch.setattr("parvideo.datasets.probe_cache.probe", lambda path: pytest.fail(f"looked into {path}"))
-        assert len(ClipDataset(videos, 9, 16, fps=8, infos=infos)) == 12
-    damaged = bytearray(videos.records[3].path.read_bytes())
-    damaged[len(damaged) // 2] ^= 1  # of equal size
-    videos.records[3].path.write_bytes(damaged)
-    assert videos.records[3].id not in read_infos(tmp_path / "manifest.json", videos)
-    (tmp_path / "manifest.json").write_text(json.dumps({"shards": []}))
-    with pytest.raises(ValueError, match="no manifest of videos"):
-        read_infos(tmp_path / "manifest.json", videos)
 
 
 def test_archives_are_unpacked_whole_or_not_at_all(root: Path, tmp_path: Path) -> None:

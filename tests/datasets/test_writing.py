@@ -11,7 +11,7 @@ from PIL import Image
 
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
-from parvideo.datasets.writing import read_clips, write_avi, write_clips, write_contact_sheet, write_mp4
+from parvideo.datasets.writing import write_avi, write_contact_sheet, write_mp4
 from parvideo.synthetic.shapes import ShapesSettings, SyntheticVideo, draw_shapes_clip
 
 
@@ -36,15 +36,6 @@ def test_odd_sides_repeat_the_last_row_and_column(tmp_path: Path) -> None:
     write_mp4(tmp_path / "a.mp4", toy_clip()[:, :63, :61], 8)
     info = probe(tmp_path / "a.mp4")
     assert (info.height, info.width) == (64, 62)
-
-
-def test_arrays_are_lossless(tmp_path: Path) -> None:
-    clips = torch.stack([toy_clip(0), toy_clip(3)])
-    write_clips(tmp_path / "clips.npy", clips)
-    assert torch.equal(read_clips(tmp_path / "clips.npy"), clips)
-    (tmp_path / "bad.npy").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"bad\.npy is not a \.npy file"):
-        read_clips(tmp_path / "bad.npy")
 
 
 def test_the_contact_sheet_plays_every_clip_in_its_place(tmp_path: Path) -> None:

@@ -12,11 +12,9 @@ from parvideo.datasets import (
     flip_horizontally,
     load_videos,
     probe,
-    read_clips,
     read_frames,
     resize_and_crop,
     write_avi,
-    write_clips,
     write_contact_sheet,
     write_mp4,
 )
@@ -78,9 +76,7 @@ def test_files_are_written_and_read_under_names_that_are_text(tmp_path: Path) ->
     folder = str(tmp_path)
     write_mp4(f"{folder}/a.mp4", CLIPS[0], 8)
     write_avi(f"{folder}/a.avi", CLIPS[0], 8)
-    write_clips(f"{folder}/a.npy", CLIPS)
     write_contact_sheet(f"{folder}/a.webp", CLIPS, 8)
-    assert torch.equal(read_clips(f"{folder}/a.npy"), torch.from_numpy(CLIPS))
     for name in ("a.mp4", "a.avi", "a.webp"):
         assert probe(f"{folder}/{name}").frames == 9
         assert len(read_frames(f"{folder}/{name}", [0, 8])) == 2
