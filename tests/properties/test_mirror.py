@@ -32,7 +32,6 @@ EXCUSED: dict[str, str] = {
     "synthetic/folder.py": "to come",
     "synthetic/segments.py": "to come",
     "training/adversary.py": "to come",
-    "training/fit_options.py": "to come",
     "training/tensorboard.py": "to come",
 }
 """Modules without a test file of their own, and why."""
