@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from parvideo.checks import at_least, positive
+from parvideo.files import check_target
 
 if TYPE_CHECKING:
     from parvideo.datasets import ucf101
@@ -48,9 +49,11 @@ def data(
         ucf101.unpack(archive, root)
     if not root.is_dir():
         raise ValueError(f"{root} is no folder.\n{ucf101.WHERE_TO_GET_IT}")
+    if manifest is not None:
+        check_target(manifest)
     found = ucf101.verify(root, annotations, frames, fps, decode, workers, show_progress=True)
     target = manifest or root / "manifest.json"
-    print(summary(found))  # first: a folder that cannot be written to was checked all the same
+    print(summary(found))  # first: a root that cannot be written to was checked all the same
     ucf101.write_manifest(target, found)
     print(f"manifest: {target} (data {found.hash[:12]})")
     if cache is not None:

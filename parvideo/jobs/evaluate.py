@@ -11,6 +11,7 @@ from parvideo.evaluation.protocols import WITH_HELD_OUT
 from parvideo.evaluation.report import Subject, make_report, write_report
 from parvideo.evaluation.sources import ClipSource, RealClips
 from parvideo.evaluation.splits import HeldOut
+from parvideo.files import check_target
 from parvideo.jobs.devices import launch
 from parvideo.jobs.extract_features import choose_extractor, describe_extractor, extract_features, to_device
 from parvideo.jobs.generation_options import PLAIN, GenerationOptions
@@ -83,6 +84,8 @@ def evaluate(
     first = request.real_clips(chosen, 0)
     say_listing(real, listed, first.dataset)
     notes = request.check_form(chosen, first)
+    for target in (out, out.with_suffix(".txt")):
+        check_target(target)
     folder = out.parent / f"{out.stem}-features"
 
     def featurize(source: ClipSource, name: str, header: dict[str, str]) -> FeatureSet:

@@ -3,6 +3,7 @@
 import difflib
 import operator
 import re
+import unicodedata
 from collections.abc import Sequence
 
 
@@ -11,7 +12,8 @@ def find_class(names: Sequence[str], asked: str | int | None) -> int:
 
     Args:
         names: of all classes, in label order.
-        asked: a str is a name, also one of digits (case matters only where two names differ by nothing else);
+        asked: a str is a name, also one of digits (case matters only where two names differ by nothing else,
+            and so do the two ways to write an accented letter: macOS names folders with the accent apart);
             an int is an index; None is the label of no class, which follows the last.
 
     Raises:
@@ -21,9 +23,9 @@ def find_class(names: Sequence[str], asked: str | int | None) -> int:
         return len(names)
     if not isinstance(asked, str):
         return _by_index(names, asked)
-    folded = asked.casefold()
+    folded = _folded(asked)
     matches = [label for label, name in enumerate(names) if name == asked] or [
-        label for label, name in enumerate(names) if name.casefold() == folded
+        label for label, name in enumerate(names) if _folded(name) == folded
     ]
     if len(matches) == 1:
         return matches[0]
@@ -50,9 +52,13 @@ def _by_index(names: Sequence[str], asked: object) -> int:
     return index
 
 
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def _hint(names: Sequence[str], asked: str) -> str:
-    folded = [name.casefold() for name in names]
-    near = difflib.get_close_matches(asked.casefold(), folded, n=3, cutoff=0.5)
+    folded = [_folded(name) for name in names]
+    near = difflib.get_close_matches(_folded(asked), folded, n=3, cutoff=0.5)
     if near:
         return "did you mean " + " or ".join(names[folded.index(word)] for word in near) + "?"
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")

@@ -31,3 +31,14 @@ def test_it_says_what_is_there_and_fails_when_something_is_missing(
 def test_an_absent_folder_says_where_to_get_the_data(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"www\.crcv\.ucf\.edu"):
         data("ucf101", root=tmp_path / "absent")
+
+
+def test_a_manifest_that_cannot_be_written_is_told_before_the_videos_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "toy"
+    write_shapes_data(root, ShapesSettings(2, 3, 2, frames=26))
+    for target in (root, root / "ucfTrainTestlist" / "classInd.txt" / "manifest.json"):
+        with pytest.raises((IsADirectoryError, NotADirectoryError)):
+            data("ucf101", root=root, frames=9, manifest=target)
+    assert "videos" not in capsys.readouterr().out

@@ -79,6 +79,18 @@ def test_report_of_saved_clips(folder: Path, tmp_path: Path) -> None:
     assert "not comparable with any published FVD" in (tmp_path / "r.txt").read_text()
 
 
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_scored(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "r.json").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "s.txt").mkdir()  # where the table beside the report would go
+    for out in ("r.json", "file/r.json", "s.json"):
+        with pytest.raises((IsADirectoryError, NotADirectoryError)):
+            run(folder, tmp_path / out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "r.json", "s.txt"]
+
+
 def test_goes_on_where_it_was_and_gives_the_same(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,15 @@ def test_an_unknown_class_suggests_near_names(name: str | int, message: str) -> 
         make().resolve_class(name)
 
 
+def test_accents_may_be_typed_in_either_way() -> None:
+    whole, apart = "Caf\u00e9", "Cafe\u0301"  # as Linux and Windows type it, and as macOS names a folder
+    assert find_class(["Tea", apart], whole) == find_class(["Tea", whole], apart) == 1
+    assert find_class(["Tea", apart], "CAF\u00c9") == 1
+    assert [find_class([whole, apart], name) for name in (whole, apart)] == [0, 1]
+    with pytest.raises(ValueError, match="there is no class"):
+        find_class(["Tea", apart], "Cafe")
+
+
 def test_names_of_digits_are_names() -> None:
     names = ["1", "10", "2", "02"]
     assert [find_class(names, name) for name in names] == [0, 1, 2, 3]
