@@ -76,7 +76,9 @@ def read_state(path: AnyPath) -> dict[str, Tensor]:
     except ValueError:  # the name says what it was to be, and the reader of such files what is wrong with it
         kind = "safetensors" if path.suffix == ".safetensors" else "state_dict"
     if kind == "torchscript":
-        raise ValueError(f"{path} is TorchScript, not a state dict; tools/convert/i3d.py converts an I3D")
+        raise ValueError(
+            f"{path} is TorchScript, not a state dict; `python -m tools.convert.i3d` converts an I3D"
+        )
     if kind == "safetensors":
         return read_safetensors(path)
     content = unpickle(path)
