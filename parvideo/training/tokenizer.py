@@ -17,6 +17,7 @@ from parvideo.metrics.reconstruction import CodebookUsage, ReconstructionQuality
 from parvideo.pixels import to_float, to_uint8
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.losses import PerceptualLoss
+from parvideo.tokenizer.mobilenet import MobileNetFeatureLoss
 from parvideo.tokenizer.quantizers import FSQ
 from parvideo.training.adversary import Adversary
 from parvideo.training.schedules import warmup_cosine
@@ -52,7 +53,8 @@ class TokenizerModule(lightning.LightningModule):
         mse_weight: weight of the mean squared error.
         hard_clips: how much more the batch's badly reconstructed clips count: a clip's weight in L1 and MSE
             is its MSE to this power, over the batch's mean. 0 counts all alike.
-        perceptual: LPIPS with weights the user brings; none without.
+        perceptual: LPIPS with weights the user brings, or `MobileNetFeatureLoss`, whose weights
+            `parvideo weights mobilenet` fetches; none without.
         perceptual_weight: its weight.
         perceptual_frames: how many random frames of a clip it looks at.
         adversary: a discriminator and its schedule; none without.
@@ -74,7 +76,7 @@ class TokenizerModule(lightning.LightningModule):
         l1_weight: float = 1.0,
         mse_weight: float = 1.0,
         hard_clips: float = 0.0,
-        perceptual: PerceptualLoss | None = None,
+        perceptual: PerceptualLoss | MobileNetFeatureLoss | None = None,
         perceptual_weight: float = 0.1,
         perceptual_frames: int = 2,
         adversary: Adversary | None = None,
@@ -120,7 +122,7 @@ class TokenizerModule(lightning.LightningModule):
     def on_fit_start(self) -> None:
         """Say what is off, and refuse what would go wrong silently."""
         if self.perceptual is None:
-            rank_zero_info("No perceptual loss: no LPIPS weights are given (model.init_args.perceptual).")
+            rank_zero_info("No perceptual loss: none is given (model.init_args.perceptual).")
         if self.trainer.precision == "16-mixed":  # which scales gradients, and would have them clipped so
             raise ValueError("precision must not be '16-mixed' for a tokenizer; use 'bf16-mixed' or 32")
         if self.trainer.precision in ("bf16-true", "16-true"):

