@@ -85,5 +85,5 @@ def write_world(folder: Path, groups: int, clips_per_group: int) -> None:
     """toy/ (videos), tokenizer/ (of 9 frames), model/ and a feature network net/ for the same clips."""
     write_videos(folder / "toy", groups, clips_per_group)
     write_tokenizer(folder / "tokenizer", frames=9)
-    write_generator(folder / "model", folder / "tokenizer", ["a", "b"])
+    write_generator(folder / "model", folder / "tokenizer", ["RedSquareRight", "GreenDiscLeft"])
     SmallI3DExtractor(SmallI3D(2, width=1), frames=9, size=16).save(folder / "net")

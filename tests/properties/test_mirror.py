@@ -20,7 +20,6 @@ EXCUSED: dict[str, str] = {
     "demo/report.py": "to come",
     "demo/run.py": "the whole demo: tests/demo/test_steps.py, with --slow",
     "engine/base.py": "to come",
-    "evaluation/sources.py": "to come",
     "jobs/evaluate.py": "tests/cli/test_evaluate.py, by the command around it",
     "jobs/first_frames.py": "to come",
     "jobs/export.py": "tests/cli/test_export.py, by the command around it",
