@@ -17,7 +17,7 @@ class PatchDiscriminator(nn.Module):
     Args:
         channels: width after the first convolution; doubled at each further one, at most 8 times.
         num_layers: strided convolutions; a score sees patches of about 2**(num_layers + 2) pixels.
-        time_kernel: frames a convolution sees, odd; 1 judges each frame by itself.
+        time_kernel: frames a convolution sees, odd; 1 scores each frame by itself.
         norm_groups: groups of each group normalisation; must divide ``channels``.
     """
 
@@ -56,21 +56,21 @@ class PatchDiscriminator(nn.Module):
         from here on are small differences. (And PyTorch 2.13's bfloat16 gradient of a convolution to one
         channel reads memory that nothing was written to, on CPUs.)
         """
-        judge = self.layers[-1]
+        last = self.layers[-1]
         features = self.layers[:-1](clips)
         kind = clips.device.type
         with torch.autocast(kind if torch.amp.is_autocast_available(kind) else "cpu", enabled=False):
-            return judge(features.to(judge.weight.dtype)).flatten(1).float()
+            return last(features.to(last.weight.dtype)).flatten(1).float()
 
 
 class ClipDiscriminator(nn.Module):
-    """Two judges: a 3D PatchGAN on the clip, and a 2D one on a few of its frames.
+    """Two discriminators: a 3D PatchGAN on the clip, and a 2D one on a few of its frames.
 
     Args:
         channels: width of both (see `PatchDiscriminator`).
         num_layers: strided convolutions of both.
         norm_groups: groups of each group normalisation.
-        frames: how many random frames of a clip the 2D judge sees; 0 for no 2D judge.
+        frames: how many random frames of a clip the 2D one sees; 0 for no 2D one.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class ClipDiscriminator(nn.Module):
         )
 
     def choose_frames(self, clips: Tensor, generator: torch.Generator) -> Tensor:
-        """Frames for the 2D judge: int64 ``[frames]``, random ones of T, on the clips' device."""
+        """Frames for the 2D one: int64 ``[frames]``, random ones of T, on the clips' device."""
         chosen = torch.randint(clips.shape[2], (self.frames,), generator=generator)
         return chosen.to(clips.device)
 
     def forward(self, clips: Tensor, frames: Tensor) -> list[Tensor]:
-        """The scores of each judge, ``[B, patches]`` each: clips ``[B, 3, T, H, W]``, frames ``[k]``."""
+        """The scores of each, ``[B, patches]`` each: clips ``[B, 3, T, H, W]``, frames ``[k]``."""
         scores = [self.video(clips)]
         if self.image is not None:
             scores.append(self.image(clips.index_select(2, frames)))

@@ -110,7 +110,7 @@ class LeCAM(nn.Module):
 
 
 def discriminator_hinge(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """The discriminator's hinge loss (Lim and Ye, arXiv 1705.02894), averaged over judges.
+    """The discriminator's hinge loss (Lim and Ye, arXiv 1705.02894), averaged over discriminators.
 
     0 when every real score is above 1 and every fake one below -1; 1 when all scores are 0.
     """

@@ -14,7 +14,7 @@ class Adversary(nn.Module):
     the tokenizer's loss, with a weight that rises from 0 to ``weight`` over ``ramp_steps``.
 
     Args:
-        discriminator: the judges.
+        discriminator: what tells real clips from reconstructions.
         weight: of the adversarial loss once the ramp is over. At 0.03 its gradient at the decoder's last
             weights is as large as the pixels' for the tiny preset (docs/tokenizer.md); other losses and
             sizes want another.
@@ -68,7 +68,7 @@ class Adversary(nn.Module):
         return self.weight * min(1.0, (ramped + 1) / (self.ramp_steps + 1))
 
     def generator_loss(self, reconstructions: Tensor, frames: Tensor) -> Tensor:
-        """What the tokenizer minimises: reconstructions ``[B, 3, T, H, W]``, frames for the 2D judge."""
+        """What the tokenizer minimises: reconstructions ``[B, 3, T, H, W]``, frames for the 2D one."""
         return generator_hinge(self.discriminator(reconstructions, frames))
 
     def discriminator_loss(
@@ -79,7 +79,7 @@ class Adversary(nn.Module):
         Args:
             clips: real ones, ``[B, 3, T, H, W]``.
             reconstructions: of the same shape; no gradient flows into them.
-            frames: int64 ``[k]``, for the 2D judge.
+            frames: int64 ``[k]``, for the 2D discriminator.
 
         Returns:
             The loss, and ``hinge``, ``lecam``, and the mean scores ``real`` and ``fake``.

@@ -104,8 +104,8 @@ def test_metrics_take_arrays(tmp_path: Path) -> None:
         tensors.update(torch.from_numpy(features), is_real, torch.from_numpy(ids), torch.from_numpy(ids // 2))
     assert arrays.result() == tensors.result()
     extractor = SmallI3DExtractor(SmallI3D(2, width=1), frames=9, size=32)
-    extractor.save(f"{tmp_path}/judge")
-    loaded = SmallI3DExtractor.load(f"{tmp_path}/judge")
+    extractor.save(f"{tmp_path}/network")
+    loaded = SmallI3DExtractor.load(f"{tmp_path}/network")
     assert torch.equal(loaded(CLIPS), extractor(torch.from_numpy(CLIPS)))
     assert train_classifier(CLIPS, np.arange(4) % 2, 2, steps=1, batch_size=2, width=1).dim == 4
 

@@ -47,8 +47,8 @@ def module(**settings: Any) -> TokenizerModule:
 
 def adversary(**settings: Any) -> Adversary:
     torch.manual_seed(1)
-    judges = ClipDiscriminator(channels=8, num_layers=2, norm_groups=4, frames=2)
-    return Adversary(judges, **{"start": 2, "warmup_steps": 2, "ramp_steps": 2} | settings)
+    discriminator = ClipDiscriminator(channels=8, num_layers=2, norm_groups=4, frames=2)
+    return Adversary(discriminator, **{"start": 2, "warmup_steps": 2, "ramp_steps": 2} | settings)
 
 
 def trainer(folder: Path, steps: int, **settings: Any) -> lightning.Trainer:
@@ -139,10 +139,10 @@ def test_the_discriminator_steps_by_the_loss_of_all_devices(
 
 
 def test_before_its_weight_rises_the_adversary_changes_nothing(tmp_path: Path) -> None:
-    alone, judged = module(), module(adversary=adversary(start=0, warmup_steps=100))
-    for model in (alone, judged):
+    alone, adversarial = module(), module(adversary=adversary(start=0, warmup_steps=100))
+    for model in (alone, adversarial):
         trainer(tmp_path, 4).fit(model, loader(), loader())
-    for one, two in zip(alone.tokenizer.parameters(), judged.tokenizer.parameters(), strict=True):
+    for one, two in zip(alone.tokenizer.parameters(), adversarial.tokenizer.parameters(), strict=True):
         assert torch.equal(one, two)
     ramped = module(adversary=adversary(start=0, warmup_steps=0, weight=1.0))
     trainer(tmp_path, 4).fit(ramped, loader(), loader())
@@ -159,11 +159,11 @@ def test_weight_schedule_of_the_adversary() -> None:
         adversary(ramp_steps=-1)
 
 
-@pytest.mark.parametrize("judged", [False, True])
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, judged: bool) -> None:
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, adversarial: bool) -> None:
     def settings() -> dict[str, Any]:
-        judge = adversary(start=0, warmup_steps=1) if judged else None
-        return {"adversary": judge, "image_ratio": 0.5, "max_steps": 6}
+        opponent = adversary(start=0, warmup_steps=1) if adversarial else None
+        return {"adversary": opponent, "image_ratio": 0.5, "max_steps": 6}
 
     whole, half = module(**settings()), module(**settings())
     trainer(tmp_path, 6, limit_train_batches=3).fit(whole, loader(), loader())

@@ -159,21 +159,21 @@ def adversary(
     clips, test = toy_clips(data, frames, size, fps)
     tokenizer = _load(start)
     before = evaluate(tokenizer, test)["psnr"]
-    judges = ClipDiscriminator(channels=32, num_layers=2, norm_groups=8, frames=2)
-    judge = Adversary(judges, weight=weight, warmup_steps=warmup_steps, ramp_steps=ramp_steps)
+    discriminator = ClipDiscriminator(channels=32, num_layers=2, norm_groups=8, frames=2)
+    adversarial = Adversary(discriminator, weight=weight, warmup_steps=warmup_steps, ramp_steps=ramp_steps)
     module = TokenizerModule(
         tokenizer,
         lr=lr,
         warmup_steps=20,
         final_lr=1.0,
-        adversary=judge,
+        adversary=adversarial,
         l1_weight=l1_weight,
         mse_weight=mse_weight,
     )
     curve = Curve(test, every=50)
     train(module, clips, steps, batch_size, [Progress("adversarial phase"), curve])
     if curves is not None:
-        _draw(curves, before, curve, judge)
+        _draw(curves, before, curve, adversarial)
     print(f"gradient at the last layer: {_gradient_shares(module, clips, batch_size)}")
     names = ["train/l1", "train/adversarial", "train/discriminator_hinge"]
     names += ["train/discriminator_real", "train/discriminator_fake", "train/discriminator_lecam"]
@@ -271,7 +271,7 @@ def _load(start: Path) -> CausalVideoTokenizer:
     return tokenizer
 
 
-def _draw(path: Path, before: float, curve: Curve, judge: Adversary) -> None:
+def _draw(path: Path, before: float, curve: Curve, adversarial: Adversary) -> None:
     def column(name: str) -> list[tuple[int, float]]:
         return [
             (step, figures[f"train/{name}"]) for step, _, figures in curve.rows if f"train/{name}" in figures
@@ -279,15 +279,15 @@ def _draw(path: Path, before: float, curve: Curve, judge: Adversary) -> None:
 
     psnr = [(0, before), *((step, value) for step, value, _ in curve.rows)]
     limit = [(step, before - 1) for step, _ in (psnr[0], psnr[-1])]
-    weights = [(step, judge.weight_at(step)) for step in range(0, psnr[-1][0], 10)]
+    weights = [(step, adversarial.weight_at(step)) for step in range(0, psnr[-1][0], 10)]
     panels = [
         Panel("held-out PSNR (dB)", {"PSNR": psnr, "1 dB below the start": limit}),
         Panel("weight", {"of the adversarial loss": weights}),
         Panel("mean scores", {"real": column("discriminator_real"), "fake": column("discriminator_fake")}),
         Panel("losses", {"hinge": column("discriminator_hinge"), "LeCAM": column("discriminator_lecam")}),
     ]
-    starts = judge.start + judge.warmup_steps
-    draw_panels(path, panels, [(starts, "ramp"), (starts + judge.ramp_steps, "full")])
+    starts = adversarial.start + adversarial.warmup_steps
+    draw_panels(path, panels, [(starts, "ramp"), (starts + adversarial.ramp_steps, "full")])
 
 
 def _gradient_shares(module: TokenizerModule, clips: MemoryClips, batch_size: int) -> str:
@@ -300,15 +300,18 @@ def _gradient_shares(module: TokenizerModule, clips: MemoryClips, batch_size: in
         made = module.tokenizer(batch).clips
         frames = module.adversary.discriminator.choose_frames(batch, generator)
         pixels, _ = module.pixel_loss(made, batch)
-        judged = module.adversary.generator_loss(made, frames)
+        adversarial_loss = module.adversary.generator_loss(made, frames)
         norms.append(
-            [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (pixels, judged)]
+            [
+                torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
+                for loss in (pixels, adversarial_loss)
+            ]
         )
-    of_pixels, of_judges = torch.tensor(norms).mean(dim=0).tolist()
+    of_pixels, of_discriminator = torch.tensor(norms).mean(dim=0).tolist()
     return (
-        f"pixels {of_pixels:.4f}, adversarial {of_judges:.4f} (equal at weight"
-        f" {of_pixels / of_judges:.3f}), at weight {module.adversary.weight}"
-        f" {module.adversary.weight * of_judges / of_pixels:.2f} of the pixels'"
+        f"pixels {of_pixels:.4f}, adversarial {of_discriminator:.4f} (equal at weight"
+        f" {of_pixels / of_discriminator:.3f}), at weight {module.adversary.weight}"
+        f" {module.adversary.weight * of_discriminator / of_pixels:.2f} of the pixels'"
     )
 
 

@@ -1,4 +1,4 @@
-"""Weights are found out by looking, checked before use, and a judge neither learns nor changes."""
+"""Weights are found out by looking, checked before use, and a feature network neither learns nor changes."""
 
 import pickle
 from collections import OrderedDict
