@@ -104,13 +104,13 @@ def look_into(folder: Path) -> ClassFolder:
                 left_out.setdefault(HIDDEN, []).append(path)
         elif entry.name.lower() in _SYSTEM_FILES:
             continue
-        elif entry.is_dir():
+        elif path.is_dir():  # not the entry's own, which raises where links lead in a circle
             inside, closed = media_below(path)
             deeper += inside
             if closed:
                 left_out.setdefault(UNREADABLE_FOLDER, []).extend(closed)
         elif is_media(path):
-            if not entry.is_file() and not entry.is_symlink():  # a broken link is a video that cannot be read
+            if not path.is_file() and not entry.is_symlink():  # a broken link is a video that cannot be read
                 left_out.setdefault(NO_FILE, []).append(path)
             else:
                 (videos if is_video(path) else images).append(path)

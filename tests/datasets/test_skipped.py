@@ -121,8 +121,11 @@ def test_links_are_followed_and_a_broken_one_is_a_video_that_cannot_be_read(tmp_
     (tmp_path / "d/Walk/b.mp4").symlink_to(tmp_path / "store/b.mp4")
     (tmp_path / "d/Walk/gone.mp4").symlink_to(tmp_path / "store/gone.mp4")
     (tmp_path / "d/Walk/up").symlink_to(tmp_path / "d")  # a loop
+    (tmp_path / "d/Walk/self.mp4").symlink_to(tmp_path / "d/Walk/self.mp4")
+    (tmp_path / "d/Walk/note").symlink_to(tmp_path / "d/Walk/note")
     videos = load_videos(tmp_path / "d", "all")
-    assert names(videos) == ["Run/a", "Walk/b", "Walk/gone"]
+    assert names(videos) == ["Run/a", "Walk/b", "Walk/gone", "Walk/self"]
+    assert videos.left_out[OTHER] == ["Walk/note"]
     assert not videos.records[2].path.exists()
 
 
