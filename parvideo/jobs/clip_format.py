@@ -1,16 +1,16 @@
-"""The form of clips that a command reads: as given, or as its tokenizer was trained."""
+"""The clips that a command reads: as given, or as its tokenizer was trained."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from parvideo.checks import at_least, positive
-from parvideo.pretrained.folder import load_extra
+from parvideo.datasets.clip_format import ClipFormat
+from parvideo.pretrained.folder import load_clip_format
 
 
 @dataclass(frozen=True)
 class ClipForm:
-    """Frames, size in pixels, and either frames a second or a stride."""
+    """A complete `ClipFormat`: frames, size in pixels, and either frames a second or a stride."""
 
     frames: int
     size: int
@@ -32,17 +32,9 @@ class ClipForm:
             ValueError: if both fps and stride are given, a number is not positive, or something is neither
                 given nor recorded.
         """
-        at_least(1, frames=frames, size=size, stride=stride)
-        positive(fps=fps)
-        if fps is not None and stride is not None:
-            raise ValueError(f"fps is {fps} and stride {stride}; give one of the two")
-        recorded = load_extra(tokenizer)
-        if fps is None and stride is None:
-            fps, stride = recorded.get("fps"), recorded.get("stride")
-        frames = recorded.get("frames") if frames is None else frames
-        size = recorded.get("size") if size is None else size
-        if frames is None or size is None or (fps is None and stride is None):
+        chosen = ClipFormat(frames, size, fps, stride).filled_from(load_clip_format(tokenizer))
+        if chosen.frames is None or chosen.size is None or not chosen.is_complete:
             raise ValueError(
                 f"{tokenizer} does not say what clips it was trained on: give --frames, --size and --fps"
             )
-        return cls(frames, size, fps, stride)
+        return cls(chosen.frames, chosen.size, chosen.fps, chosen.stride)

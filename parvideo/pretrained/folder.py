@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from parvideo.datasets.clip_format import NAMES, ClipFormat
 from parvideo.files import AnyPath, atomic_path, read_json, sha256_file, sha256_json, write_json
 from parvideo.order import GenerationOrder, Grid, OrderSpec
 from parvideo.state_dicts import read_safetensors
@@ -43,7 +44,8 @@ def save_folder(
         class_name: of the module.
         config: its constructor arguments, JSON-able.
         state: its state dict.
-        extra: anything a reader may want to know, JSON-able.
+        extra: anything a reader may want to know, JSON-able. What a `ClipFormat` has of it becomes a field
+            of its own, ``clip_format``.
         orders: of a generator, its main one first.
     """
     folder = Path(folder)
@@ -51,7 +53,9 @@ def save_folder(
     with atomic_path(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary)
     document: dict[str, Any] = {"format": FORMAT, "parvideo": __version__, "kind": kind, "class": class_name}
-    document |= {"config": dict(config), "extra": dict(extra or {})}
+    clip_format = {name: value for name, value in (extra or {}).items() if name in NAMES}
+    notes = {name: value for name, value in (extra or {}).items() if name not in NAMES}
+    document |= {"config": dict(config), "clip_format": clip_format, "extra": notes}
     if orders:
         document["orders"] = [order_data(order) for order in orders]
     write_json(folder / CONFIG, document)
@@ -231,8 +235,25 @@ def load_class_names(folder: AnyPath) -> list[str]:
 
 
 def load_extra(folder: AnyPath) -> dict[str, Any]:
-    """What `save_folder` was given as ``extra``: `parvideo fit` puts the form of the clips there."""
-    return dict(_read_config(find_folder(folder))["extra"])
+    """What `save_folder` was given as ``extra``, the format of the clips included."""
+    document = _read_config(find_folder(folder))
+    return {**document["extra"], **document.get("clip_format", {})}
+
+
+def load_clip_format(folder: AnyPath) -> ClipFormat:
+    """The clips that a model was trained on, as far as its folder says.
+
+    Folders of before ``clip_format`` was a field of its own say it in ``extra``.
+
+    Raises:
+        FileNotFoundError: if there is no model folder.
+        ValueError: if it holds something else, or what it says is no format.
+    """
+    folder = find_folder(folder)
+    try:
+        return ClipFormat.from_dict(load_extra(folder))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / CONFIG}: clip_format: {error}") from error
 
 
 def find_folder(folder: AnyPath) -> Path:
@@ -270,6 +291,7 @@ def _read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
         or not {"format", "kind", "class", "config", "extra"} <= document.keys()
         or not all(isinstance(document[name], str) for name in ("kind", "class"))
         or not all(isinstance(document[name], dict) for name in ("config", "extra"))
+        or not isinstance(document.get("clip_format", {}), dict)
     ):
         raise ValueError(f"{path} is no configuration of a parvideo model")
     if document["format"] not in (1, FORMAT):
