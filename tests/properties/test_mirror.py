@@ -29,10 +29,7 @@ EXCUSED: dict[str, str] = {
     "jobs/scoring_request.py": "to come",
     "jobs/tokenize.py": "tests/cli/test_tokenize.py, by the command around it",
     "pipeline/class_names.py": "to come",
-    "synthetic/folder.py": "to come",
     "synthetic/segments.py": "to come",
-    "training/adversary.py": "to come",
-    "training/tensorboard.py": "to come",
 }
 """Modules without a test file of their own, and why."""
 

@@ -17,7 +17,6 @@ from parvideo.tokenizer.presets import PRESETS
 from parvideo.training.adversary import Adversary
 from parvideo.training.callbacks.rfvd import ReconstructionFVD
 from parvideo.training.callbacks.throughput import Throughput
-from parvideo.training.tensorboard import level_counts
 from parvideo.training.tokenizer import TokenizerModule
 
 
@@ -150,15 +149,6 @@ def test_before_its_weight_rises_the_adversary_changes_nothing(tmp_path: Path) -
     assert any(not torch.equal(one, two) for one, two in pairs)
 
 
-def test_weight_schedule_of_the_adversary() -> None:
-    rises = adversary(start=10, warmup_steps=5, ramp_steps=4, weight=0.1)
-    assert [rises.weight_at(step) for step in (0, 10, 14)] == [0, 0, 0]
-    assert rises.weight_at(15) == pytest.approx(0.02)
-    assert rises.weight_at(19) == rises.weight_at(1000) == 0.1
-    with pytest.raises(ValueError, match="ramp_steps must be 0 or more, got -1"):
-        adversary(ramp_steps=-1)
-
-
 @pytest.mark.parametrize("adversarial", [False, True])
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, adversarial: bool) -> None:
     def settings() -> dict[str, Any]:
@@ -241,17 +231,6 @@ def test_tensorboard_shows_clips_and_levels(tmp_path: Path) -> None:
     assert image.encoded_image_string.startswith(b"GIF89a")
     assert (image.width, image.height) == (32, 64)  # real | reconstructed, 4 clips of 16x16 below each other
     assert {f"val/levels_{channel}" for channel in range(4)} <= set(events.Tags()["histograms"])
-
-
-def test_level_counts_add_up() -> None:
-    quantizer = module().tokenizer.quantizer
-    counts = torch.zeros(1000, dtype=torch.int64)
-    counts[7] = 2  # levels (7, 0, 0, 0)
-    counts[8 * 5 * 4] = 3  # levels (0, 0, 4, 0)
-    levels = level_counts(quantizer, counts)  # type: ignore[arg-type]
-    assert [len(channel) for channel in levels] == [8, 5, 5, 5]
-    assert levels[0].tolist() == [3, 0, 0, 0, 0, 0, 0, 2]
-    assert levels[2].tolist() == [2, 0, 0, 0, 3]
 
 
 @pytest.mark.parametrize(
