@@ -178,7 +178,7 @@ def test_evaluating(folder: Path, tmp_path: Path) -> None:
     def words(out: Path) -> list[str]:
         given = ["evaluate", "--real", folder / "toy", "--out", out / "report.json"]
         given += ["--model", folder / "model", "--features", folder / "net"]
-        form = ["--frames=9", "--size=16", "--stride=1", "--real-count=0", "--fake-count=600"]
+        form = ["--frames=9", "--size=16", "--fps=12.5", "--real-count=0", "--fake-count=600"]
         return [*map(str, given), *form, "--workers=0", "--split=all", "--batch-size=8", *CPU]
 
     whole, runs = storm(words, tmp_path, seed=4)

@@ -153,7 +153,7 @@ def test_scores_are_the_same(folder: Path, tmp_path: Path) -> None:
     for devices in (1, 2):
         out = tmp_path / str(devices) / "report.json"
         given = ["--real", folder / "toy", "--out", out, "--features", folder / "net"]
-        form = ["--frames=9", "--size=16", "--stride=1", "--real-count=0", "--fake-count=30", "--split=all"]
+        form = ["--frames=9", "--size=16", "--fps=12.5", "--real-count=0", "--fake-count=30", "--split=all"]
         more = ["--workers=0", "--batch-size=4", "--accelerator=cpu", f"--devices={devices}"]
         parvideo("evaluate", *given, "--model", folder / "model", *form, *more)
         reports.append(json.loads(out.read_text()))
