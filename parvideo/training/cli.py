@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import warnings
-from argparse import SUPPRESS
+from argparse import SUPPRESS, ArgumentError
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from parvideo.files import atomic_path, read_json
+from parvideo.files import atomic_path, check_file, read_json
 from parvideo.pretrained.folder import CONFIG
 from parvideo.training.callbacks.checkpoint import RunCheckpoints
 from parvideo.training.callbacks.ema import WeightAverage
@@ -112,7 +113,12 @@ class FitCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; the process's own arguments are the whole program's and not looked at."""
-        self.config = _at_home(parser.parse_args(args))
+        _check_configs(args)
+        parser.exit_on_error = False  # one line, as of every command, in place of sixty of usage
+        try:
+            self.config = _at_home(parser.parse_args(args))
+        except ArgumentError as error:
+            raise ValueError(f"{error} (`parvideo fit --help` says what there is)") from error
         for name, new in OLD_NAMES.items():
             value = self.config.pop(name)
             if value and (name == "print_plan" or self.config["print_costs"]):
@@ -321,6 +327,21 @@ def _underscored(arguments: list[str]) -> list[str]:
             (f"--{name[2:].replace('-', '_')}" if name.startswith("--") else name) + equals + value
         )
     return spelled
+
+
+def _check_configs(arguments: list[str]) -> None:
+    """Raise OSError or ValueError, naming the file, for a config that cannot be read or is no YAML."""
+    given = [after for word, after in pairwise(arguments) if word in ("--config", "-c")]
+    given += [word.partition("=")[2] for word in arguments if word.startswith("--config=")]
+    for name in given:
+        path = check_file(name)
+        try:
+            yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else "?"
+            raise ValueError(f"{path} is no YAML: {error.problem} in line {line}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is no YAML: {error}") from error
 
 
 def _at_home(value: Any) -> Any:

@@ -21,6 +21,7 @@ from parvideo.files import (
     atomic_path,
     check_file,
     check_target,
+    config_folder,
     make_folder,
     read_json,
     write_json,
@@ -306,3 +307,35 @@ def test_a_judge_that_is_damaged_is_named(tmp_path: Path) -> None:
         write_json(config, {**described, **change})
         with pytest.raises(ValueError, match="config.json"):
             SmallI3DExtractor.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [1", "config.yaml is no YAML: expected ',' or ']'"),
+        (b"\xff\xfe", "config.yaml is no YAML"),
+        (None, "config.yaml"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_one_line_with_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    if content is None:
+        os.mkfifo(path)  # it must not be waited for
+    else:
+        path.write_bytes(content)
+    for words in (["--config", str(path)], [f"--config={path}"]):
+        assert main(["fit", *words, "--out", str(tmp_path / "run")]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_option_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(config_folder() / "demo" / "par4x.yaml")
+    assert main(["fit", "--config", config, "--model.dimm", "3", "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "'dimm' is not accepted" in error
+    assert error.count("\n") == 1
