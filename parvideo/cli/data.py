@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from parvideo.checks import at_least, positive
-from parvideo.files import check_target
 
 if TYPE_CHECKING:
     from parvideo.datasets import ucf101
@@ -50,6 +49,8 @@ def data(
     if not root.is_dir():
         raise ValueError(f"{root} is no folder.\n{ucf101.WHERE_TO_GET_IT}")
     if manifest is not None:
+        from parvideo.files import check_target
+
         check_target(manifest)
     found = ucf101.verify(root, annotations, frames, fps, decode, workers, show_progress=True)
     target = manifest or root / "manifest.json"

