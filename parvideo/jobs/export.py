@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
 
 from parvideo.pretrained.folder import (
     CONFIG,
@@ -25,6 +26,8 @@ def export(
     out: Path,
     weights: Literal["auto", "average", "raw"] = "auto",
     checkpoint: Path | None = None,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    tokenizer: Path | None = None,
 ) -> str:
     """Write a trained model as a model folder; the arguments are those of `parvideo export`.
 
@@ -32,8 +35,8 @@ def export(
         What was written, in a line.
 
     Raises:
-        ValueError: if there is no checkpoint, it is damaged, it holds no average and one is asked for, or the
-            run's tokenizer is another than it was trained with.
+        ValueError: if there is no checkpoint, it is damaged, it holds no average and one is asked for, the
+            run's tokenizer is another than it was trained with, or ``tokenizer`` gives clips other tokens.
         FileExistsError: if ``out`` holds a model already.
     """
     if (out / CONFIG).exists():
@@ -49,27 +52,49 @@ def export(
     description = model.description
     extra = {**description["extra"], "weights": chosen}
     said = description.get("orders") or extra.pop("orders", [])  # there in checkpoints of format 1
-    with torch.device("meta"):  # shapes alone: the weights come from the checkpoint
-        if description["kind"] == "generator":
-            config, orders = read_transformer_config(description["config"], said)
-            transformer = VideoTransformer.from_config(config)
-        else:
-            tokenizer = TOKENIZERS[description["class"]](**description["config"])
     if description["kind"] == "generator":
-        save_generator(
-            out,
-            transformer,
-            description["class_names"],
-            _tokenizer(run, path, description),
-            orders,
-            state,
-            extra,
-        )
+        config, orders = read_transformer_config(description["config"], said)
+        with torch.device("meta"):  # shapes alone: the weights come from the checkpoint
+            transformer = VideoTransformer.from_config(config)
+        own = _tokenizer(run, path, description)
+        if tokenizer is not None:
+            _check_tokens_stay(own, tokenizer)
+        names = description["class_names"]
+        state = _store_in(dtype, transformer, state)
+        save_generator(out, transformer, names, tokenizer or own, orders, state, extra)
         load_transformer(out)
     else:
-        save_tokenizer(out, tokenizer, state, extra)
+        if tokenizer is not None:
+            raise ValueError(f"--tokenizer is {tokenizer}, and {run} trains a tokenizer itself: leave it out")
+        with torch.device("meta"):
+            trained = TOKENIZERS[description["class"]](**description["config"])
+        save_tokenizer(out, trained, _store_in(dtype, trained, state), extra)
         load_tokenizer(out)
     return f"{out}: the {chosen} weights of {path}"
+
+
+def _store_in(dtype: str | None, network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state with its parameters in another dtype; buffers, such as a codebook's, stay as they are."""
+    if dtype is None:
+        return state
+    parameters = dict(network.named_parameters())
+    kind: torch.dtype = getattr(torch, dtype)
+    return {name: value.to(kind) if name in parameters else value for name, value in state.items()}
+
+
+def _check_tokens_stay(own: Path, other: Path) -> None:
+    """Raise ValueError unless both tokenizers differ in their decoders alone."""
+    one, two = load_tokenizer(own), load_tokenizer(other)
+    states = [
+        {name: value for name, value in network.state_dict().items() if not name.startswith("decoder.")}
+        for network in (one, two)
+    ]
+    differ = type(one) is not type(two) or states[0].keys() != states[1].keys()
+    if differ or not all(torch.equal(value, states[1][name]) for name, value in states[0].items()):
+        raise ValueError(
+            f"--tokenizer {other} gives clips other tokens than {own}, which the generator learned: only its "
+            "decoder may differ (train it with decoder_only)"
+        )
 
 
 def _tokenizer(run: Path, checkpoint: Path, description: dict[str, Any]) -> Path:

@@ -210,6 +210,8 @@ class FitCLI(LightningCLI):
         checkpoint = None if fast else find_start(self.out, self.config_init["resume"], self._say)
         if checkpoint is not None and self._finished(checkpoint):
             return
+        if checkpoint is not None:
+            self.model.init_from = None  # the checkpoint holds all weights; the folder may be gone
         if not fast and self.trainer.is_global_zero:
             self._check_folder()
         with warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypedDict
 
 import lightning
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from parvideo.checks import whole_number
 from parvideo.order import GenerationOrder, Grid, OrderSpec
 from parvideo.training.data import TokenDataModule, TokenSpec
+from parvideo.training.initial_weights import start_from
 from parvideo.training.private_apis import batches_begun
 from parvideo.training.schedules import warmup_cosine
 from parvideo.transformer import VideoTransformer, next_token_loss
@@ -58,6 +60,7 @@ class GeneratorModule(lightning.LightningModule):
             ``more_orders`` it is told in any case. The paper does not.
         query_positions: ``target`` turns a slot's query by the place of the token it predicts, ``source`` by
             that of the token it is fed, as the paper does (see `VideoTransformer`).
+        init_from: a model folder whose weights training starts from; random ones without.
         fused: update weights in one kernel (not with `16-mixed` precision); on CUDA if null.
 
     Raises:
@@ -93,6 +96,7 @@ class GeneratorModule(lightning.LightningModule):
         more_orders: Sequence[OrderSpec] = (),
         target_positions: bool = False,
         query_positions: QueryPositions = "source",
+        init_from: Path | None = None,
         fused: bool | None = None,
     ) -> None:
         super().__init__()
@@ -128,7 +132,7 @@ class GeneratorModule(lightning.LightningModule):
         self.label_dropout = label_dropout
         self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
         self.warmup_steps, self.final_lr, self.max_steps = warmup_steps, final_lr, max_steps
-        self.fused = fused
+        self.fused, self.init_from = fused, init_from
 
     def configure_model(self) -> None:
         """Build the transformer for the data at hand."""
@@ -138,6 +142,8 @@ class GeneratorModule(lightning.LightningModule):
         if not isinstance(data, TokenDataModule):
             raise ValueError(f"a generator trains on a TokenDataModule, not on {type(data).__name__}")
         self.build(data.spec)
+        if self.init_from is not None:
+            start_from(self.transformer, self.init_from)
 
     def build(self, spec: TokenSpec) -> None:
         """Build the transformer for tokens of this form."""

@@ -1,6 +1,7 @@
 """The Lightning module that trains a tokenizer to reconstruct clips."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypedDict
 
 import lightning
@@ -16,10 +17,12 @@ from parvideo.checks import check_seed, place_seed, whole_number
 from parvideo.metrics.reconstruction import CodebookUsage, ReconstructionQuality
 from parvideo.pixels import to_float, to_uint8
 from parvideo.tokenizer import CausalVideoTokenizer
+from parvideo.tokenizer.autoencoder import Reconstruction
 from parvideo.tokenizer.losses import PerceptualLoss
 from parvideo.tokenizer.mobilenet import MobileNetFeatureLoss
 from parvideo.tokenizer.quantizers import FSQ
 from parvideo.training.adversary import Adversary
+from parvideo.training.initial_weights import start_from
 from parvideo.training.schedules import warmup_cosine
 from parvideo.training.tensorboard import add_level_histograms, add_side_by_side
 
@@ -60,6 +63,9 @@ class TokenizerModule(lightning.LightningModule):
         adversary: a discriminator and its schedule; none without.
         image_ratio: the part of steps that train on single frames of the batch's clips.
         side_by_side: how many validation clips to show in TensorBoard beside their reconstruction.
+        init_from: a model folder whose weights training starts from; random ones without.
+        decoder_only: train the decoder and leave encoder and quantizer as ``init_from`` has them, so that
+            every clip keeps its tokens: a decoder for a generator that is trained already.
         seed: of the random frames and of which steps are image steps.
     """
 
@@ -82,6 +88,8 @@ class TokenizerModule(lightning.LightningModule):
         adversary: Adversary | None = None,
         image_ratio: float = 0.0,
         side_by_side: int = 4,
+        init_from: Path | None = None,
+        decoder_only: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -106,8 +114,15 @@ class TokenizerModule(lightning.LightningModule):
             raise ValueError(f"perceptual_frames must be at least 1, got {perceptual_frames}")
         if not 0 <= image_ratio < 1:
             raise ValueError(f"image_ratio must be in [0, 1), got {image_ratio}")
+        if decoder_only and init_from is None:
+            raise ValueError(
+                "decoder_only trains a decoder for an encoder that is trained: give init_from too"
+            )
+        if decoder_only and image_ratio:
+            raise ValueError(f"image_ratio must be 0 with decoder_only, got {image_ratio}")
         self.automatic_optimization = False
         self.tokenizer = tokenizer
+        self.init_from, self.decoder_only, self._started = init_from, decoder_only, False
         self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
         self.warmup_steps, self.final_lr, self.max_steps = warmup_steps, final_lr, max_steps
         self.clip_norm = clip_gradients
@@ -118,6 +133,20 @@ class TokenizerModule(lightning.LightningModule):
         self.image_ratio, self.side_by_side, self.seed = image_ratio, side_by_side, check_seed(seed)
         self.quality = ReconstructionQuality()
         self.usage = CodebookUsage(tokenizer.codebook_size)
+
+    def configure_model(self) -> None:
+        """Take the weights to start from; a checkpoint's, if the run goes on, come after."""
+        if self.init_from is not None and not self._started:
+            start_from(self.tokenizer, self.init_from)
+            self._started = True
+        if self.decoder_only:
+            for part in (self.tokenizer.encoder, self.tokenizer.quantizer):
+                part.requires_grad_(False)
+
+    def on_train_start(self) -> None:
+        """Hold still a quantizer that is not to train: a codebook by moving averages learns by itself."""
+        if self.decoder_only:
+            self.tokenizer.quantizer.eval()
 
     def on_fit_start(self) -> None:
         """Say what is off, and refuse what would go wrong silently."""
@@ -173,10 +202,23 @@ class TokenizerModule(lightning.LightningModule):
         loss = ((self.l1_weight * l1 + self.mse_weight * mse) * weights).mean()
         return loss, {"l1": l1.mean(), "mse": mse.mean()}
 
+    def reconstruct(self, clips: Tensor) -> Reconstruction:
+        """What the losses look at: one pass of clips ``[B, 3, T, H, W]``.
+
+        With ``decoder_only`` the tokens are those that `parvideo tokenize` gives, so in float32.
+        """
+        if not self.decoder_only:
+            reconstruction: Reconstruction = self.tokenizer(clips)
+            return reconstruction
+        with torch.no_grad(), torch.autocast(clips.device.type, enabled=False):
+            ids = self.tokenizer.encode(clips)
+            codes = self.tokenizer.quantizer.ids_to_codes(ids)
+        return Reconstruction(self.tokenizer.decode_codes(codes), ids, clips.new_zeros(()))
+
     def _train_tokenizer(
         self, clips: Tensor, optimizer: LightningOptimizer, step: int, generator: torch.Generator
     ) -> Tensor:
-        reconstruction = self.tokenizer(clips)
+        reconstruction = self.reconstruct(clips)
         error, figures = self.pixel_loss(reconstruction.clips, clips)
         loss = error + reconstruction.aux_loss
         figures["aux_loss"] = reconstruction.aux_loss
@@ -257,9 +299,8 @@ class TokenizerModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """AdamW for the tokenizer with its schedule, and for the discriminator at a constant rate."""
-        main = AdamW(
-            self.tokenizer.parameters(), lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
-        )
+        trained = [parameter for parameter in self.tokenizer.parameters() if parameter.requires_grad]
+        main = AdamW(trained, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
         steps = self.trainer.max_steps if self.max_steps is None else self.max_steps
         schedule = LambdaLR(main, lambda step: warmup_cosine(step, steps, self.warmup_steps, self.final_lr))
         optimizers: list[Optimizer] = [main]

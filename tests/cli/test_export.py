@@ -82,6 +82,33 @@ def test_a_checkpoint_written_before_orders_were_passed(run: Path, tmp_path: Pat
     assert torch.equal(made, expected)
 
 
+def test_weights_in_bfloat16_compute_in_float32(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "whole")
+    export(run, tmp_path / "half", dtype="bfloat16")
+    whole, half = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "half"))
+    for name, value in whole.items():
+        assert torch.equal(half[name], value.to(torch.bfloat16)), name
+    transformer = VideoPipeline.from_pretrained(tmp_path / "half").transformer
+    for name, value in transformer.named_parameters():
+        assert torch.equal(value, whole[name].to(torch.bfloat16).float()), name
+
+
+def test_a_tokenizer_may_bring_another_decoder_alone(run: Path, tmp_path: Path) -> None:
+    """One whose encoder differs would turn the generator's tokens into other pictures without a word."""
+    weights = load_file(run / "model" / "tokenizer" / "weights.safetensors")
+    for changed in ("decoder", "encoder"):
+        shutil.copytree(run / "model" / "tokenizer", tmp_path / changed)
+        state = {name: value * 1.1 if name.startswith(changed) else value for name, value in weights.items()}
+        save_file(state, tmp_path / changed / "weights.safetensors")
+    export(run, tmp_path / "model", tokenizer=tmp_path / "decoder")
+    own, other = (VideoPipeline.from_pretrained(folder) for folder in (run, tmp_path / "model"))
+    assert fingerprint(tmp_path / "model" / "tokenizer") == fingerprint(tmp_path / "decoder")
+    assert not torch.equal(own.generate([0, 1], seed=3), other.generate([0, 1], seed=3))
+    with pytest.raises(ValueError, match="gives clips other tokens"):
+        export(run, tmp_path / "mixed", tokenizer=tmp_path / "encoder")
+    assert not (tmp_path / "mixed").exists()
+
+
 def test_a_damaged_checkpoint_is_passed_over(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run" / FOLDER
     copy.mkdir(parents=True)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from parvideo.metrics import FrechetVideoDistance
 from parvideo.pixels import to_float, to_uint8
+from parvideo.pretrained.folder import load_tokenizer, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.discriminator import ClipDiscriminator
 from parvideo.tokenizer.presets import PRESETS
@@ -115,6 +116,32 @@ def test_the_trainer_counts_batches_also_with_a_discriminator(tmp_path: Path) ->
     assert {"train/discriminator_hinge", "train/discriminator_lecam", "train/adversarial"} <= set(
         run.callback_metrics
     )
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_decoder_alone_learns_while_tokens_stay(tmp_path: Path, precision: str) -> None:
+    folder = tmp_path / "model"
+    save_tokenizer(folder, module().tokenizer)
+    start = load_tokenizer(folder)
+    torch.manual_seed(5)
+    model = TokenizerModule(
+        CausalVideoTokenizer(**start.config), lr=3e-3, warmup_steps=2, init_from=folder, decoder_only=True
+    )
+    clips = to_float(torch.stack([loader().dataset[i]["clip"] for i in range(8)]))
+    trainer(tmp_path, 12, precision=precision, val_check_interval=4).fit(model, loader(), loader())
+    trained = model.tokenizer.eval()
+    assert torch.equal(trained.encode(clips), start.encode(clips))
+    for name, value in start.state_dict().items():
+        assert torch.equal(value, trained.state_dict()[name]) != name.startswith("decoder."), name
+    error = [(net.decode(net.encode(clips)) - clips).square().mean() for net in (start, trained)]
+    assert error[1] < 0.7 * error[0]
+
+
+def test_a_decoder_alone_needs_an_encoder() -> None:
+    with pytest.raises(ValueError, match="decoder_only .* give init_from too"):
+        module(decoder_only=True)
+    with pytest.raises(ValueError, match=r"image_ratio must be 0 with decoder_only, got 0\.5"):
+        module(decoder_only=True, init_from=Path("somewhere"), image_ratio=0.5)
 
 
 def test_a_discriminator_that_wins_takes_no_step(tmp_path: Path) -> None:
