@@ -221,6 +221,16 @@ def _transformer_config(
     return config, read
 
 
+def load_kind(folder: AnyPath) -> str:
+    """What a model folder holds: ``"tokenizer"`` or ``"generator"``.
+
+    Raises:
+        FileNotFoundError: if there is no model folder.
+        ValueError: if its configuration is none of ours.
+    """
+    return str(_read_config(find_folder(folder))["kind"])
+
+
 def load_class_names(folder: AnyPath) -> list[str]:
     """The class names of a generator's folder, in label order.
 
