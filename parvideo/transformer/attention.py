@@ -11,6 +11,9 @@ from parvideo.transformer.cache import KVCache
 from parvideo.transformer.norm import RMSNorm
 from parvideo.transformer.rotary import rotate
 
+STAIR = 256
+"""Queries that a CPU takes at once under a dense mask: few enough to skip much, enough for its kernel."""
+
 
 class AttentionMask:
     """A static mask between slots, in the form each kernel wants.
@@ -24,6 +27,8 @@ class AttentionMask:
         kind: ``full`` if everything is visible, ``causal`` if the mask is exactly lower triangular, else
             ``dense``. The first two need no mask at all, which is the faster kernel everywhere. ``rows``
             if every row has its own.
+        stairs: of a ``dense`` mask, runs of `STAIR` queries, each with the number of keys up to the last
+            that any of them sees. Groups see no later groups, so half the square is never looked at.
     """
 
     def __init__(self, dense: Tensor, device: torch.device | str = "cpu") -> None:
@@ -39,6 +44,8 @@ class AttentionMask:
             self.kind = "causal"
         else:
             self.kind = "dense"
+        ends = [int(seen.any(dim=0).nonzero().max()) + 1 for seen in dense.split(STAIR)]
+        self.stairs = list(zip(self.dense.split(STAIR), ends, strict=True))
         self._blocks: Any = None
         if self.kind == "dense" and self.dense.is_cuda:  # before a compiled block asks for them
             self._blocks = self._make_blocks()
@@ -80,6 +87,19 @@ def attend(
         )
     if queries.is_cuda and dropout == 0.0:
         return attend_blocks(queries, keys, values, mask, compiled=True)
+    if mask.kind == "dense" and not queries.is_cuda:
+        parts = [
+            F.scaled_dot_product_attention(
+                part,
+                keys[:, :, :end],
+                values[:, :, :end],
+                attn_mask=visible[:, :end],
+                dropout_p=dropout,
+                enable_gqa=grouped,
+            )
+            for part, (visible, end) in zip(queries.split(STAIR, dim=2), mask.stairs, strict=True)
+        ]
+        return torch.cat(parts, dim=2)
     return F.scaled_dot_product_attention(
         queries, keys, values, attn_mask=mask.dense, dropout_p=dropout, enable_gqa=grouped
     )

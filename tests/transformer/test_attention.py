@@ -129,3 +129,27 @@ def test_dropout_acts_while_training_only() -> None:
     assert not torch.equal(layer(x, rotary, mask), layer(x, rotary, mask))
     layer.eval()
     assert torch.equal(layer(x, rotary, mask), layer(x, rotary, mask))
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_stairs_change_neither_attention_nor_gradients(
+    monkeypatch: pytest.MonkeyPatch, order: GenerationOrder, kv_heads: int
+) -> None:
+    """Stairs of 3 and 7 queries, whatever the group sizes; what they skip is invisible to all of a step's."""
+    if AttentionMask(order.mask).kind != "dense":
+        pytest.skip("SDPA knows a causal mask by itself")
+    n = order.num_tokens
+    inputs = [torch.randn(2, heads, n, 8, requires_grad=True) for heads in (4, kv_heads, kv_heads)]
+    weights = torch.randn(2, 4, n, 8)
+    expected = by_hand(*inputs, order.mask)
+    gradients = torch.autograd.grad((expected * weights).sum(), inputs)
+    for stair in (3, 7, n):
+        monkeypatch.setattr("parvideo.transformer.attention.STAIR", stair)
+        mask = AttentionMask(order.mask)
+        for start, (visible, end) in zip(range(0, n, stair), mask.stairs, strict=True):
+            assert not order.mask[start : start + stair, end:].any()
+            assert visible[:, :end].any(dim=0)[-1]  # and no more is looked at than must be
+        out = attend(*inputs, mask)
+        torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+        for one, other in zip(torch.autograd.grad((out * weights).sum(), inputs), gradients, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
