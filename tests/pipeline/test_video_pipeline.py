@@ -10,7 +10,6 @@ import torch
 from parvideo.jobs.generation_options import GenerationOptions
 from parvideo.order import OrderSpec, regions
 from parvideo.pipeline import decoding, engines
-from parvideo.pipeline.class_names import find_class
 from parvideo.pipeline.video_pipeline import VideoPipeline
 from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import (
@@ -22,60 +21,6 @@ from parvideo.sampling import SamplingConfig, extend, fixed_point, generate
 from parvideo.tokenizer import CausalVideoTokenizer, LlamaGenTokenizer
 from parvideo.transformer import VideoTransformer
 from tests.pipeline.cases import CUTS, LABELS, NAMES, make, several_orders
-
-
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [("Archery", 0), ("archery", 0), (np.int64(2), 2), (3, 3), (None, 4), ("BASKETBALLDUNK", 3)],
-)
-def test_a_class_by_name_or_index(name: str | int, label: int) -> None:
-    assert make().resolve_class(name) == label
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("Archry", "did you mean Archery"),
-        ("2", "an index is given as an int"),
-        ("²", "there are 4"),
-        (4, "0 to 3"),
-        (1.0, "give a name"),
-        (True, "give a name"),
-        (-1, "0 to 3"),
-        ("xyzzy", "Archery, ApplyEyeMakeup"),
-    ],
-)
-def test_an_unknown_class_suggests_near_names(name: str | int, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make().resolve_class(name)
-
-
-def test_accents_may_be_typed_in_either_way() -> None:
-    whole, apart = "Caf\u00e9", "Cafe\u0301"  # as Linux and Windows type it, and as macOS names a folder
-    assert find_class(["Tea", apart], whole) == find_class(["Tea", whole], apart) == 1
-    assert find_class(["Tea", apart], "CAF\u00c9") == 1
-    assert [find_class([whole, apart], name) for name in (whole, apart)] == [0, 1]
-    with pytest.raises(ValueError, match="there is no class"):
-        find_class(["Tea", apart], "Cafe")
-
-
-def test_names_of_digits_are_names() -> None:
-    names = ["1", "10", "2", "02"]
-    assert [find_class(names, name) for name in names] == [0, 1, 2, 3]
-    assert [find_class(names, index) for index in range(4)] == [0, 1, 2, 3]
-    for missing in ("0", "3", "²", "1.0", "-1", "9" * 5000):
-        with pytest.raises(ValueError, match="there is no class"):
-            find_class(names, missing)
-    for word in ("null", "~", "[x]", "#tag", "a,b", "1e3", "true", ""):
-        assert find_class(["x", word, "y"], word) == 1
-
-
-def test_names_that_are_alike_are_told_apart_or_refused() -> None:
-    assert find_class(["Run", "run"], "run") == 1
-    with pytest.raises(ValueError, match=r"any of Run \(index 0\) and run \(index 1\)"):
-        find_class(["Run", "run"], "RUN")
-    with pytest.raises(ValueError, match="any of a .* and a .*; ask for one by its index"):
-        find_class(["a", "b", "a"], "a")
 
 
 def test_the_models_device_chooses_what_generates(monkeypatch: pytest.MonkeyPatch) -> None:
