@@ -88,18 +88,20 @@ def _gate(width: int, hidden: int, rows: int, dtype: torch.dtype) -> tuple[int, 
     if packed:
         product = torch.ops.mkldnn._linear_pointwise
 
-        def fused() -> None:
+        def fused() -> Tensor:
             for gate, up in two:
-                product.binary(x, product(x, gate, None, "swish", [], ""), up, None, "mul")
+                out: Tensor = product.binary(x, product(x, gate, None, "swish", [], ""), up, None, "mul")
+            return out
 
         ways["two, silu inside"] = fused
     return len(pairs), ways
 
 
-def _all(layers: list[Any], x: Tensor) -> Callable[[], None]:
-    def call() -> None:
+def _all(layers: list[Any], x: Tensor) -> Callable[[], Tensor]:
+    def call() -> Tensor:
         for layer in layers:
-            layer(x)
+            out: Tensor = layer(x)
+        return out
 
     return call
 
@@ -107,10 +109,11 @@ def _all(layers: list[Any], x: Tensor) -> Callable[[], None]:
 def _norm(dim: int, rows: int, dtype: torch.dtype) -> tuple[int, Ways]:
     x, gain, length = torch.randn(rows, dim, dtype=dtype), torch.ones(dim, dtype=dtype), torch.tensor(0.1)
 
-    def many(function: Callable[[], Tensor]) -> Callable[[], None]:
-        def call() -> None:
+    def many(function: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        def call() -> Tensor:
             for _ in range(25):
-                function()
+                out = function()
+            return out
 
         return call
 
@@ -133,12 +136,13 @@ def _attention(transformer: VideoTransformer, queries: int, dtype: torch.dtype) 
     turned, out = scores.view(2 * heads, length, queries), torch.empty_like(flat)
     copy = torch.empty_like(scores)
 
-    def sdpa() -> None:
+    def sdpa() -> Tensor:
         for keys, values in (cache[:, :, :, :length].unbind() for cache in caches):
-            F.scaled_dot_product_attention(q, keys, values)
+            attended = F.scaled_dot_product_attention(q, keys, values, scale=1.0)
+        return attended.flatten(0, 1)
 
-    def products(keys_left: bool) -> Callable[[], None]:
-        def call() -> None:
+    def products(keys_left: bool) -> Callable[[], Tensor]:
+        def call() -> Tensor:
             for cache in caches:
                 keys, values = cache.view(2, 2 * heads, -1, d)[:, :, :length].unbind()
                 weights = scores
@@ -149,6 +153,7 @@ def _attention(transformer: VideoTransformer, queries: int, dtype: torch.dtype) 
                     torch.bmm(flat, keys.transpose(1, 2), out=scores)
                 torch.softmax(weights, dim=-1, out=weights)
                 torch.bmm(weights, values, out=out)
+            return out
 
         return call
 

@@ -27,6 +27,10 @@ CLOCKS: dict[Clock, Callable[[], float]] = {"wall": time.perf_counter, "cpu": ti
 """Seconds passed, or seconds this thread computed: the latter stands other users of the machine better."""
 
 
+SUMMED = 100_000_000
+"""Float32 numbers that are summed to measure bandwidth: 400 MB, more than any processor's cache."""
+
+
 class Contender(Protocol):
     """One way to generate a batch in one order."""
 
@@ -95,11 +99,11 @@ class Ceilings:
 
 
 class CeilingProbe:
-    """Measures memory bandwidth by summing 400 MB, and the product of large matrices, packed or not."""
+    """Measures memory bandwidth by a sum, and the product of large matrices, packed or not."""
 
     def __init__(self, dtype: torch.dtype, clock: Clock) -> None:
         self.now = CLOCKS[clock]
-        self.block = torch.ones(100_000_000)
+        self.block = torch.ones(SUMMED)
         self.rows, self.weight = (torch.randn(n, 1024, dtype=dtype) for n in (512, 4096))
         packed = packing_obstacle(self.weight) is None
         self.products = [DecodeLinear(self.weight, packed=kind) for kind in {False, packed}]

@@ -86,7 +86,8 @@ class Request:
 class EngineBase:
     """A transformer's weights as an engine uses them, for any order that the transformer was trained in.
 
-    Weights are copied when the engine is made; later changes to the transformer are not seen.
+    The weights of blocks and head are copied when the engine is made: later changes to them are not seen.
+    Embeddings are looked up in the transformer's own.
 
     Args:
         transformer: in eval mode.

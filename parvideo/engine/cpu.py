@@ -63,7 +63,8 @@ class DecodeRun(Request):
 class CpuEngine(EngineBase):
     """Generates with one transformer on the CPU, in any order that it was trained in.
 
-    Weights are copied when the engine is made; later changes to the transformer are not seen.
+    The weights of blocks and head are copied when the engine is made: later changes to them are not seen.
+    Embeddings are looked up in the transformer's own.
 
     Args:
         transformer: in eval mode, on the CPU.

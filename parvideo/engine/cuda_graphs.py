@@ -95,7 +95,8 @@ class CudaGraphEngine(EngineBase):
 
     It keeps the cache and the graphs of the last batch for the next one of as many clips in the same order,
     drawn alike (temperature, top-k, top-p; with guidance or without); another kind of batch takes their
-    place. Weights are copied when the engine is made; later changes to the transformer are not seen.
+    place. The weights of blocks and head are copied when the engine is made: later changes to them are not
+    seen. Embeddings are looked up in the transformer's own.
 
     Args:
         transformer: in eval mode.

@@ -1,6 +1,5 @@
 """The engine draws the plain loop's tokens in every order, packed or not, in bounded memory."""
 
-import math
 from typing import Any
 
 import pytest
@@ -111,26 +110,6 @@ def test_one_engine_serves_several_orders_at_once() -> None:
             assert torch.equal(made, generate(model, order, LABELS, config, prefix=prefix))
 
 
-def test_an_order_is_arranged_once_and_equal_orders_give_equal_tokens() -> None:
-    model = make()
-    engine = CpuEngine(model)
-    slots = engine.slots(ORDER)
-    assert engine.slots(ORDER) is slots
-    assert engine.start(ORDER, LABELS).slots is slots
-    equal = GenerationOrder(ORDER.grid, ORDER.groups)
-    assert equal is not ORDER
-    assert torch.equal(engine.generate(equal, LABELS), engine.generate(ORDER, LABELS))
-    assert engine.slots(ORDER) is slots
-
-
-def test_orders_an_engine_cannot_serve_are_refused() -> None:
-    engine = CpuEngine(make())
-    with pytest.raises(ValueError, match=r"this model is for grid \(3, 4, 4\), the order for \(2, 4, 4\)"):
-        engine.generate(raster((2, 4, 4)), LABELS)
-    with pytest.raises(ValueError, match="needs 15 transition tokens, this model has 3"):
-        engine.generate(regions(GRID, (1, 4, 4)), LABELS)
-
-
 @pytest.mark.parametrize("kind", [True, False])
 def test_bfloat16_is_as_near_to_float32_as_the_plain_model(kind: bool) -> None:
     """Error of the logits against float32, both teacher-forced on the same tokens."""
@@ -221,23 +200,6 @@ def test_unguided_rows_are_dropped_after_the_last_guided_step() -> None:
         engine.step(run, step)
         assert len(run.tokens) == (6 if step <= run.last_guided else 3)
     assert 0 < run.last_guided < ORDER.steps - 1
-
-
-def test_bad_requests_are_refused() -> None:
-    model = make()
-    with pytest.raises(ValueError, match="training mode"):
-        CpuEngine(make().train())
-    with pytest.raises(ValueError, match=r"dtype must be torch.float32 or torch.bfloat16, got torch.float16"):
-        CpuEngine(model, torch.float16)
-    with pytest.raises(ValueError, match=r"labels must lie in 0..3"):
-        CpuEngine(model).generate(ORDER, torch.tensor([9]))
-    with pytest.raises(ValueError, match="2 sample indices for 3 labels"):
-        CpuEngine(model).generate(ORDER, LABELS, indices=[0, 1])
-    with pytest.raises(ValueError, match="1 <= k < 3 latent frames"):
-        CpuEngine(model).generate(ORDER, LABELS, prefix=torch.zeros(3, 3, 4, 4, dtype=torch.int64))
-    torch.nn.init.constant_(model.head.weight, math.nan)
-    with pytest.raises(ValueError, match="NaN"):
-        CpuEngine(model).generate(ORDER, LABELS)
 
 
 def test_the_papers_grid_agrees_too() -> None:

@@ -15,11 +15,8 @@ BESIDE = {"properties", "slow", "tools"}
 SMALL = 40
 """A module of so many lines of code may be tested through those that use it."""
 EXCUSED: dict[str, str] = {
-    "benchmark/kernels.py": "to come",
-    "benchmark/report.py": "to come",
     "demo/report.py": "to come",
     "demo/run.py": "the whole demo: tests/demo/test_steps.py, with --slow",
-    "engine/base.py": "to come",
     "jobs/evaluate.py": "tests/cli/test_evaluate.py, by the command around it",
     "jobs/export.py": "tests/cli/test_export.py, by the command around it",
     "jobs/first_frames.py": "to come",
@@ -28,8 +25,6 @@ EXCUSED: dict[str, str] = {
     "jobs/sample.py": "tests/cli/test_sample.py, by the command around it",
     "jobs/scoring_request.py": "to come",
     "jobs/tokenize.py": "tests/cli/test_tokenize.py, by the command around it",
-    "pipeline/class_names.py": "to come",
-    "synthetic/segments.py": "to come",
 }
 """Modules without a test file of their own, and why."""
 
