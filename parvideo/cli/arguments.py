@@ -39,8 +39,8 @@ def parse_arguments(
 
     A positional-only parameter is a positional argument (a list takes one or more), any other an option
     spelled with dashes; a trailing underscore (``class_``) is dropped; a bool is ``--flip/--no-flip``; an
-    option whose type is a list may be repeated; the fields of a dataclass are options like the others. Words
-    are taken literally (`WordType`).
+    option whose type is a list may be repeated; the fields of a dataclass are options like the others, and so
+    are those of a dataclass in it. Words are taken literally (`WordType`).
 
     Returns:
         Positional values and keyword values to call the function with.
@@ -55,34 +55,48 @@ def parse_arguments(
     parser = ArgumentParser(
         prog=f"parvideo {name}", description=description, default_env=False, allow_abbrev=False
     )
-    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
-    helps = _described(documentation)
-    groups: dict[str, list[inspect.Parameter]] = {}  # of options that are the fields of one parameter
-    for parameter in parameters:
-        if dataclasses.is_dataclass(parameter.annotation):
-            kind: Any = parameter.annotation
-            groups[parameter.name] = list(inspect.signature(kind, eval_str=True).parameters.values())
-            inner = _described(parse_docstring(kind.__doc__ or ""))
-            for field in groups[parameter.name]:
-                _add_option(parser, field, inner.get(field.name, ""))
-        else:
-            _add_option(parser, parameter, helps.get(parameter.name, ""))
+    parameters = _parameters(function)
+    _add_options(parser, parameters, documentation)
     words = spell(arguments)
     for word in words:
         option = word.partition("=")[0]
         if option in RENAMED.get(name, {}):
             raise ValueError(f"{name} has no option {option}; it is called {RENAMED[name][option]}")
     values = parser.parse_args(words).as_dict()
-    positional, options = [], {}
+    positional = [values[item.name] for item in parameters if item.kind is item.POSITIONAL_ONLY]
+    return positional, _collect(
+        [item for item in parameters if item.kind is not item.POSITIONAL_ONLY], values
+    )
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of a function, or the fields of a dataclass."""
+    return list(inspect.signature(function, eval_str=True).parameters.values())
+
+
+def _add_options(
+    parser: ArgumentParser, parameters: list[inspect.Parameter], documentation: Docstring
+) -> None:
+    """Add an option for each parameter; in place of a dataclass, those of its fields, in dataclasses too."""
+    helps = _described(documentation)
     for parameter in parameters:
-        if parameter.name in groups:
-            fields = {field.name: values[field.name.rstrip("_")] for field in groups[parameter.name]}
-            options[parameter.name] = parameter.annotation(**fields)
-        elif parameter.kind is parameter.POSITIONAL_ONLY:
-            positional.append(values[parameter.name])
+        kind = parameter.annotation
+        if dataclasses.is_dataclass(kind):
+            _add_options(parser, _parameters(kind), parse_docstring(kind.__doc__ or ""))  # type: ignore[arg-type]
         else:
-            options[parameter.name] = values[parameter.name.rstrip("_")]
-    return positional, options
+            _add_option(parser, parameter, helps.get(parameter.name, ""))
+
+
+def _collect(parameters: list[inspect.Parameter], values: dict[str, Any]) -> dict[str, Any]:
+    """The values of parameters by their names; dataclasses are built of their fields' values."""
+    collected = {}
+    for parameter in parameters:
+        kind = parameter.annotation
+        if dataclasses.is_dataclass(kind):
+            collected[parameter.name] = kind(**_collect(_parameters(kind), values))  # type: ignore[operator,arg-type]
+        else:
+            collected[parameter.name] = values[parameter.name.rstrip("_")]
+    return collected
 
 
 def _described(documentation: Docstring) -> dict[str, str]:

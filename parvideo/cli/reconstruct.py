@@ -2,20 +2,12 @@
 
 from pathlib import Path
 
+from parvideo.jobs.options import ReconstructOptions
+
 COLUMNS = ("psnr", "psnr_copy_first", "ssim", "psnr_t0", "psnr_t1", "psnr_t2", "psnr_t3", "motion_ratio")
 
 
-def reconstruct(
-    files: list[Path],
-    /,
-    tokenizer: Path,
-    out: Path,
-    frames: int | None = None,
-    size: int | None = None,
-    fps: float | None = None,
-    stride: int | None = None,
-    device: str = "cpu",
-) -> None:
+def reconstruct(files: list[Path], /, options: ReconstructOptions) -> None:
     """Encode and decode the middle clip of each video; write original and reconstruction side by side.
 
     Prints PSNR, what copying the first frame would score, SSIM, PSNR by the frame's place t mod 4 in its
@@ -23,13 +15,7 @@ def reconstruct(
 
     Args:
         files: videos.
-        tokenizer: model folder of a tokenizer or generator, or a run folder.
-        out: folder for the videos.
-        frames: frames of a clip; as the tokenizer was trained, if not given.
-        size: height and width in pixels; as the tokenizer was trained, if not given.
-        fps: frames a second; as the tokenizer was trained, if not given.
-        stride: source frames from one frame of a clip to the next, in place of fps.
-        device: where to compute, such as cuda.
+        options: by which tokenizer, and where to.
 
     Raises:
         FileNotFoundError: if a video is missing.
@@ -37,7 +23,7 @@ def reconstruct(
     """
     from parvideo.jobs import reconstruct as job
 
-    print(_table(job.reconstruct(files, tokenizer, out, frames, size, fps, stride, device)))
+    print(_table(job.reconstruct(files, options)))
 
 
 def _table(rows: dict[str, dict[str, float]]) -> str:

@@ -48,6 +48,17 @@ class ClipFormat:
         )
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(T, H, W)`` of a clip.
+
+        Raises:
+            ValueError: if frames or size are not known.
+        """
+        if self.frames is None or self.size is None:
+            raise ValueError(f"{self} does not say how many frames of which size a clip has")
+        return self.frames, self.size, self.size
+
+    @property
     def is_complete(self) -> bool:
         """Whether clips can be cut by it."""
         return None not in (self.frames, self.size) and (self.fps is not None or self.stride is not None)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from parvideo.arrays import read_npz
 from parvideo.datasets import ClipDataset, VideoList, build_cache, load_videos
 from parvideo.datasets.identity import identity
 from parvideo.datasets.skipped import check_classes
@@ -18,6 +19,13 @@ from parvideo.evaluation.report import render
 from parvideo.files import atomic_path, config_folder, sha256_json
 from parvideo.jobs.evaluate import evaluate
 from parvideo.jobs.generation_options import GenerationOptions
+from parvideo.jobs.options import (
+    EvaluateOptions,
+    ExtractionOptions,
+    MeasureOptions,
+    SampleOptions,
+    TokenizeOptions,
+)
 from parvideo.jobs.protocol_options import ProtocolOptions
 from parvideo.jobs.sample import sample
 from parvideo.jobs.tokenize import tokenize
@@ -213,15 +221,17 @@ def make_tokens(demo: Demo) -> None:
     """Tokenize training views and held-out clips."""
     videos, _ = demo.split("train")
     tokenize(
-        demo.out / "tokenizer",
-        demo.root,
-        demo.out / "tokens",
-        views=-(-demo.preset.token_clips // len(videos)),
-        split_index=demo.split_index,
-        annotations=demo.annotations,
-        held_out_time=demo.held_out_time,
-        batch_size=16,
-        seed=demo.seed,
+        TokenizeOptions(
+            demo.out / "tokenizer",
+            demo.root,
+            demo.out / "tokens",
+            views=-(-demo.preset.token_clips // len(videos)),
+            split_index=demo.split_index,
+            annotations=demo.annotations,
+            held_out_time=demo.held_out_time,
+            batch_size=16,
+            seed=demo.seed,
+        )
     )
 
 
@@ -267,13 +277,15 @@ def make_samples(demo: Demo, name: str) -> dict[str, float]:
     pipeline = VideoPipeline.from_pretrained(demo.out / name)
     out = demo.out / "samples" / name
     made = sample(
-        demo.out / name,
-        out,
-        num=max(1, demo.preset.samples // len(pipeline.class_names)),
-        generation=GenerationOptions(
-            demo.seed, guidance_scale=demo.preset.guidance_scale, top_k=demo.preset.top_k
-        ),
-        batch_size=32,
+        SampleOptions(
+            demo.out / name,
+            out,
+            num=max(1, demo.preset.samples // len(pipeline.class_names)),
+            generation=GenerationOptions(
+                demo.seed, guidance_scale=demo.preset.guidance_scale, top_k=demo.preset.top_k
+            ),
+            batch_size=32,
+        )
     )
     print(made, file=sys.stderr)
     clips, labels = load_samples(out)
@@ -309,10 +321,7 @@ def time_generators(demo: Demo) -> dict[str, dict[str, float]]:
 def score(demo: Demo, name: str) -> dict[str, Any]:
     """FVD of the generated clips against real ones; the whole report lies in ``evaluation/``."""
     clips, _ = load_samples(demo.out / "samples" / name)
-    report = evaluate(
-        demo.root,
-        demo.out / "evaluation" / f"{name}.json",
-        clips=demo.out / "samples" / name,
+    measure = MeasureOptions(
         i3d=demo.i3d,
         features=None if demo.i3d is not None else demo.out / "classifier",
         protocol_options=ProtocolOptions(
@@ -326,7 +335,15 @@ def score(demo: Demo, name: str) -> dict[str, Any]:
         ),
         split_index=demo.split_index,
         annotations=demo.annotations,
-        workers=0,
+    )
+    report = evaluate(
+        EvaluateOptions(
+            demo.root,
+            demo.out / "evaluation" / f"{name}.json",
+            clips=demo.out / "samples" / name,
+            measure=measure,
+            extraction=ExtractionOptions(workers=0),
+        )
     )
     assert report is not None  # the demo is one process
     print(render(report))
@@ -335,7 +352,7 @@ def score(demo: Demo, name: str) -> dict[str, Any]:
 
 def load_samples(folder: Path) -> tuple[Tensor, Tensor]:
     """What `sample` wrote: uint8 ``[B, T, H, W, 3]`` and labels ``[B]``."""
-    files = [np.load(path, allow_pickle=False) for path in sorted(folder.glob("clips-*.npz"))]
+    files = [read_npz(path, ("clips", "labels")) for path in sorted(folder.glob("clips-*.npz"))]
     clips = np.concatenate([file["clips"] for file in files])
     return torch.from_numpy(clips), torch.from_numpy(np.concatenate([file["labels"] for file in files]))
 

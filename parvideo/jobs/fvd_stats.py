@@ -1,57 +1,41 @@
 """Reference statistics: the features of a protocol's real clips, kept for later evaluations."""
 
-from pathlib import Path
-
-from parvideo.checks import at_least
-from parvideo.datasets import load_videos
 from parvideo.evaluation.feature_store import FeatureStore, save_reference
 from parvideo.evaluation.sources import RealClips
 from parvideo.files import check_target
 from parvideo.jobs.devices import launch
 from parvideo.jobs.extract_features import choose_extractor, extract_features, to_device
-from parvideo.jobs.protocol_options import UNCHANGED, ProtocolOptions
+from parvideo.jobs.options import FvdStatsOptions
 from parvideo.training.data import say_listing
 
 
-def fvd_stats(
-    real: Path,
-    out: Path,
-    i3d: Path | None = None,
-    features: Path | None = None,
-    protocol_options: ProtocolOptions = UNCHANGED,
-    split_index: int = 1,
-    annotations: Path | None = None,
-    batch_size: int = 16,
-    workers: int = 2,
-    devices: int = 1,
-    accelerator: str = "auto",
-) -> str | None:
-    """Write the features of the real clips; the arguments are those of `parvideo fvd-stats`.
+def fvd_stats(options: FvdStatsOptions) -> str | None:
+    """Write the features of the real clips.
+
+    Args:
+        options: whose features, and where to.
 
     Returns:
         What was written, in a line; None in every process but the first.
 
     Raises:
-        ValueError: if ``out`` does not end in .npz, or its folder of shards holds other features.
+        ValueError: if ``out``'s folder of shards holds other features.
     """
-    at_least(1, batch_size=batch_size)
-    at_least(0, workers=workers)
-    if out.suffix != ".npz":
-        raise ValueError(f"out is {out}; it must end in .npz")
-    chosen = protocol_options.build()
+    out, measure, extraction = options.out, options.measure, options.extraction
+    chosen = measure.protocol_options.build()
     check_target(out)
-    extractor = choose_extractor(i3d, features, chosen)
-    fabric = launch(accelerator, devices)
+    extractor = choose_extractor(measure.i3d, measure.features, chosen)
+    fabric = launch(extraction.accelerator, extraction.devices)
     to_device(extractor, fabric)
-    listed, fingerprint = load_videos(real, chosen.split, split_index, annotations), extractor.fingerprint
+    listed, fingerprint = measure.list_videos(options.real, chosen.split), extractor.fingerprint
     stores = []
     for repeat in range(chosen.repeats):
-        source = RealClips(listed, chosen, repeat, workers)
+        source = RealClips(listed, chosen, repeat, extraction.workers)
         if repeat == 0:
-            say_listing(real, listed, source.dataset)
+            say_listing(options.real, listed, source.dataset)
         header = {"protocol": chosen.hash, "extractor": fingerprint, "dataset": source.manifest}
         store = FeatureStore(out.with_suffix("") / (f"shards-{repeat}" if repeat else "shards"), header)
-        form = (chosen.frames, chosen.size, batch_size, "real", chosen.window)
+        form = (chosen.frames, chosen.size, extraction.batch_size, "real", chosen.window)
         extract_features(source, store, extractor, fabric, *form)
         stores.append((store, header))
     if not fabric.is_global_zero:

@@ -9,23 +9,18 @@ from tqdm import tqdm
 
 from parvideo.datasets import ClipDataset, VideoRecord, write_mp4
 from parvideo.files import write_json
-from parvideo.jobs.clip_format import ClipForm
+from parvideo.jobs.options import ReconstructOptions
 from parvideo.metrics.reconstruction import ReconstructionQuality
 from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import load_tokenizer
 
 
-def reconstruct(
-    files: Sequence[Path],
-    tokenizer: Path,
-    out: Path,
-    frames: int | None = None,
-    size: int | None = None,
-    fps: float | None = None,
-    stride: int | None = None,
-    device: str = "cpu",
-) -> dict[str, dict[str, float]]:
-    """Encode and decode the middle clip of each video; the arguments are those of `parvideo reconstruct`.
+def reconstruct(files: Sequence[Path], options: ReconstructOptions) -> dict[str, dict[str, float]]:
+    """Encode and decode the middle clip of each video.
+
+    Args:
+        files: videos.
+        options: by which tokenizer, and where to.
 
     Returns:
         The figures of `ReconstructionQuality` of each clip by its id, and of all together as "all".
@@ -34,14 +29,16 @@ def reconstruct(
         FileNotFoundError: if a video is missing.
         ValueError: if one cannot be read or is too short, or the tokenizer cannot encode such clips.
     """
+    device = options.device
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(f"there is no file {file}")
-    network = load_tokenizer(tokenizer, device)
-    form = ClipForm.of(tokenizer, frames, size, fps, stride)
-    network.latent_grid((form.frames, form.size, form.size))
+    network = load_tokenizer(options.tokenizer, device)
+    form = options.clip_format.build(options.tokenizer)
+    frames, size, _ = form.shape
+    network.latent_grid((frames, size, size))
     records = [VideoRecord(file, 0, f"{number:03d}-{file.stem}", "") for number, file in enumerate(files)]
-    clips = ClipDataset(records, form.frames, form.size, form.fps, form.stride, policy="center", max_bad=0.0)
+    clips = ClipDataset(records, frames, size, form.fps, form.stride, policy="center", max_bad=0.0)
     if clips.skipped:
         record, reason = clips.skipped[0]
         raise ValueError(f"{record.path} {reason}")
@@ -57,11 +54,11 @@ def reconstruct(
         whole.update(decoded, original)
         rows[item["id"]] = {name: value.item() for name, value in quality.compute().items()}
         pair = torch.cat([item["clip"], to_uint8(decoded)[0].cpu()], dim=2)  # [T, H, 2W, 3]
-        write_mp4(out / f"{item['id']}.mp4", pair, 8.0 if form.fps is None else form.fps)
+        write_mp4(options.out / f"{item['id']}.mp4", pair, 8.0 if form.fps is None else form.fps)
     rows["all"] = {name: value.item() for name, value in whole.compute().items()}
     finite = {
         name: {figure: value if math.isfinite(value) else None for figure, value in row.items()}
         for name, row in rows.items()
     }
-    write_json(out / "reconstruct.json", finite)  # null: no such frames, or no error at all
+    write_json(options.out / "reconstruct.json", finite)  # null: no such frames, or no error at all
     return rows

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parvideo.checks import at_least, positive
 from parvideo.engine.memory import available_memory, batch_size_for, decode_bytes
 from parvideo.evaluation.clip_formats import recorded_form, write_form
 from parvideo.files import claim_folder, read_json
 from parvideo.jobs.devices import launch
 from parvideo.jobs.first_frames import FirstFrames
-from parvideo.jobs.generation_options import PLAIN, GenerationOptions
+from parvideo.jobs.options import SampleOptions
 from parvideo.jobs.sample_files import (
     Clips,
     exit_on_sigterm,
@@ -31,39 +30,11 @@ MOST_AT_ONCE = {"cpu": 16, "cuda": 256}
 """The largest batch that is chosen without being asked for. On a CPU more clips at once take as long each."""
 
 
-def sample(
-    model: Path,
-    out: Path,
-    names: Sequence[str] | None = None,
-    class_indices: Sequence[int] | None = None,
-    num: int = 1,
-    generation: GenerationOptions = PLAIN,
-    first_frames: Path | None = None,
-    given_frames: int = 1,
-    batch_size: int | None = None,
-    clips_per_file: int = 16,
-    previews: int = 64,
-    fps: float | None = None,
-    devices: int = 1,
-    accelerator: str = "auto",
-) -> str | None:
-    """Generate clips into a folder; `parvideo sample --help` says what the arguments are.
+def sample(options: SampleOptions) -> str | None:
+    """Generate clips into a folder.
 
     Args:
-        model: a generator's run folder or model folder.
-        out: folder for the clips.
-        names: of classes; all classes if there are neither names nor indices.
-        class_indices: of classes.
-        num: clips of each class, or of each of the first frames.
-        generation: how to generate.
-        first_frames: file or folder of what clips go on from.
-        given_frames: how many frames are given of each.
-        batch_size: clips generated together; as many as memory holds if not given.
-        clips_per_file: clips in one .npz.
-        previews: how many clips get an .mp4.
-        fps: frames a second of the .mp4; the model's if not given.
-        devices: how many devices generate.
-        accelerator: which, as of Lightning.
+        options: what to generate, and where to.
 
     Returns:
         What lies in the folder, in a line; None in every process but the first.
@@ -71,29 +42,25 @@ def sample(
     Raises:
         ValueError: on an unknown class, or if ``out`` holds clips made otherwise.
     """
-    at_least(1, num=num, clips_per_file=clips_per_file, given_frames=given_frames, batch_size=batch_size)
-    at_least(0, previews=previews)
-    positive(fps=fps)
-    if first_frames is None and given_frames > 1:
-        raise ValueError(f"given_frames is {given_frames}, but there are no first_frames to take them from")
-    if generation.unconditional and (names or class_indices):
-        raise ValueError("unconditional clips have no class; leave out either --unconditional or --class")
+    model, out, generation = options.model, options.out, options.generation
+    clips_per_file, previews = options.clips_per_file, options.previews
     config = generation.config()
-    fabric = launch(accelerator, devices)
+    fabric = launch(options.accelerator, options.devices)
     pipeline = VideoPipeline.from_pretrained(model, fabric.device)
-    subjects = choose_subjects(pipeline.class_names, names, class_indices, generation.unconditional)
+    subjects = choose_subjects(
+        pipeline.class_names, options.class_, options.class_index, generation.unconditional
+    )
     beginnings = None
-    if first_frames is not None:
-        beginnings = read_beginnings(pipeline, model, first_frames, given_frames)
-        asked = subjects if names or class_indices or generation.unconditional else []
+    if options.first_frames is not None:
+        beginnings = read_beginnings(pipeline, model, options.first_frames, options.given_frames)
+        asked = subjects if options.class_ or options.class_index or generation.unconditional else []
         subjects = _one_each(asked, beginnings)
     order = generation.prepare(pipeline, beginnings.latent_frames if beginnings else 0)
-    if fps is None:
-        fps = 8.0 if pipeline.fps is None else pipeline.fps
+    fps = options.fps or pipeline.fps or 8.0
     clips = Clips(
         [subject.label for subject in subjects],
         [subject.title for subject in subjects],
-        num,
+        options.num,
         config,
         generation.latent_frames,
         generation.overlap,
@@ -101,7 +68,7 @@ def sample(
         fps,
         order,
     )
-    together = choose_batch_size(pipeline, order, config, devices) if batch_size is None else batch_size
+    together = options.batch_size or choose_batch_size(pipeline, order, config, options.devices)
     folder = find_folder(model)
     claim_samples(
         out,
@@ -110,7 +77,7 @@ def sample(
             "tokenizer": fingerprint(folder / TOKENIZER),
             "classes": [subject.name for subject in subjects],
             "labels": list(clips.labels),
-            "num": num,
+            "num": options.num,
             "clips_per_file": clips_per_file,
             "sampling": config.to_dict(),
             "regions": generation.cut,

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parvideo.jobs.generation_options import GenerationOptions
+from parvideo.jobs.options import EvaluateOptions
 
 if TYPE_CHECKING:
     import torch
@@ -23,20 +22,12 @@ class ScoringRequest:
 
     Attributes:
         videos: the real ones.
-        model, clips, tokenizer: one of them is not None.
-        allow_lossy: whether clips may be compressed video.
-        workers: processes that read videos.
-        generation: how the model generates.
+        options: what is scored: one of model, clips and tokenizer.
         device: where.
     """
 
     videos: "VideoList"
-    model: Path | None
-    clips: Path | None
-    tokenizer: Path | None
-    allow_lossy: bool
-    workers: int
-    generation: GenerationOptions
+    options: EvaluateOptions
     device: "torch.device"
     _infos: "dict[str, VideoInfo] | None" = None
 
@@ -44,7 +35,7 @@ class ScoringRequest:
         """The real clips of a repetition."""
         from parvideo.evaluation.sources import RealClips
 
-        source = RealClips(self.videos, protocol, repeat, self.workers, self._infos)
+        source = RealClips(self.videos, protocol, repeat, self.options.extraction.workers, self._infos)
         self._infos = source.infos
         return source
 
@@ -52,7 +43,7 @@ class ScoringRequest:
         """The clips of other videos, which the model never saw."""
         from parvideo.evaluation.sources import RealClips
 
-        return RealClips(videos, protocol, 0, self.workers)
+        return RealClips(videos, protocol, 0, self.options.extraction.workers)
 
     def check_form(self, protocol: "Protocol", source: "RealClips") -> list[str]:
         """Refuse clips of another frame rate, size or list of classes than the real ones.
@@ -69,16 +60,19 @@ class ScoringRequest:
         from parvideo.evaluation.sources import SavedClips
         from parvideo.pretrained.folder import load_class_names
 
+        options = self.options
         recorded: dict[str, Any]
-        if self.clips is not None:
-            SavedClips(self.clips, self.allow_lossy, len(source.class_names))  # each file's shape and labels
-            recorded, what = read_form(self.clips), str(self.clips)
+        if options.clips is not None:
+            SavedClips(
+                options.clips, options.allow_lossy, len(source.class_names)
+            )  # each file's shape, labels
+            recorded, what = read_form(options.clips), str(options.clips)
         else:
-            folder = self.model or self.tokenizer
+            folder = options.model or options.tokenizer
             assert folder is not None
             recorded, what = recorded_form(folder), str(folder)
-            if self.model is not None and not self.generation.unconditional:
-                recorded["class_names"] = load_class_names(self.model)
+            if options.model is not None and not options.generation.unconditional:
+                recorded["class_names"] = load_class_names(options.model)
         check_class_names(recorded.get("class_names"), source.class_names, what)
         rates = [info.fps for info in source.infos.values()]
         return check_form(recorded, protocol, rates, what)
@@ -92,15 +86,16 @@ class ScoringRequest:
         from parvideo.evaluation import sources as clip_sources
         from parvideo.pretrained.folder import load_tokenizer
 
-        if self.clips is not None:
-            return clip_sources.SavedClips(self.clips, self.allow_lossy, len(source.class_names))
-        if self.tokenizer is not None:
-            network = load_tokenizer(self.tokenizer, self.device)
-            return clip_sources.ReconstructedClips(source, network, self.tokenizer)
-        assert self.model is not None
-        pipeline, options = self._pipeline, self.generation
+        options = self.options
+        if options.clips is not None:
+            return clip_sources.SavedClips(options.clips, options.allow_lossy, len(source.class_names))
+        if options.tokenizer is not None:
+            network = load_tokenizer(options.tokenizer, self.device)
+            return clip_sources.ReconstructedClips(source, network, options.tokenizer)
+        assert options.model is not None
+        pipeline, generation = self._pipeline, options.generation
         classes = len(pipeline.class_names)
-        if options.unconditional:
+        if generation.unconditional:
             labels = [classes] * protocol.fake_count
         elif protocol.label_policy == "copy-real":
             labels = clip_sources.copied_labels(real, protocol.fake_count, protocol.clip_seed)
@@ -109,24 +104,24 @@ class ScoringRequest:
         return clip_sources.GeneratedClips(
             pipeline,
             labels,
-            replace(options.config(), seed=options.seed + repeat),
-            self.model,
-            options.latent_frames,
-            options.overlap,
+            replace(generation.config(), seed=generation.seed + repeat),
+            options.model,
+            generation.latent_frames,
+            generation.overlap,
             self._models,
-            options.prepare(pipeline),
+            generation.prepare(pipeline),
         )
 
     @cached_property
     def _pipeline(self) -> "VideoPipeline":
         from parvideo.pipeline import VideoPipeline
 
-        assert self.model is not None
-        return VideoPipeline.from_pretrained(self.model, self.device)
+        assert self.options.model is not None
+        return VideoPipeline.from_pretrained(self.options.model, self.device)
 
     @cached_property
     def _models(self) -> dict[str, str]:
         from parvideo.evaluation.sources import identify
 
-        assert self.model is not None
-        return identify(self.model)
+        assert self.options.model is not None
+        return identify(self.options.model)

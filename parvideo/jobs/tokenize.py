@@ -1,8 +1,7 @@
 """Tokenizing: from videos to tokens on disk; a killed job goes on, nothing lost or doubled."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning import Fabric
@@ -10,43 +9,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from parvideo.checks import at_least, check_seed
 from parvideo.datasets import ClipDataset, Policy, TokenManifest, TokenWriter, VideoList
 from parvideo.datasets.identity import identity
 from parvideo.datasets.skipped import check_classes
 from parvideo.datasets.tokens import check_begun
 from parvideo.files import sha256_json
-from parvideo.jobs.clip_format import ClipForm
 from parvideo.jobs.devices import launch, progress_disabled, shard_work
+from parvideo.jobs.options import TokenizeOptions
 from parvideo.pixels import to_float
 from parvideo.pretrained.folder import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.training.data import ClipsByEpoch, say_listing, split_videos
 
 
-def tokenize(
-    tokenizer: Path,
-    data: Path,
-    out: Path,
-    frames: int | None = None,
-    size: int | None = None,
-    fps: float | None = None,
-    stride: int | None = None,
-    views: int = 1,
-    all_clips: bool = False,
-    flip: bool = False,
-    splits: Sequence[Literal["train", "test"]] | None = None,
-    split_index: int = 1,
-    annotations: Path | None = None,
-    held_out_time: float | None = None,
-    shard_size: int = 256,
-    batch_size: int = 8,
-    num_workers: int = 0,
-    devices: int = 1,
-    accelerator: str = "auto",
-    seed: int = 0,
-) -> dict[Path, TokenManifest]:
-    """Encode a data set's videos into a folder of tokens; the arguments are those of `parvideo tokenize`.
+def tokenize(options: TokenizeOptions) -> dict[Path, TokenManifest]:
+    """Encode a data set's videos into a folder of tokens.
+
+    Args:
+        options: what to encode, and where to.
 
     Returns:
         What was made, by folder; empty in every process but the first.
@@ -55,33 +35,38 @@ def tokenize(
         ValueError: if ``out`` was begun with other settings or videos, a class is left without a clip, or the
             tokenizer cannot encode such clips. Then nothing is written.
     """
-    at_least(1, views=views, split_index=split_index, shard_size=shard_size, batch_size=batch_size)
-    at_least(0, num_workers=num_workers)
-    check_seed(seed)
-    if all_clips and views > 1:
-        raise ValueError(f"views is {views}, at random places, and all_clips takes every place; choose one")
-    fabric = launch(accelerator, devices)
+    tokenizer, data, out = options.tokenizer, options.data, options.out
+    views, held_out_time = options.views, options.held_out_time
+    fabric = launch(options.accelerator, options.devices)
     network = load_tokenizer(tokenizer, fabric.device)
     made_by = fingerprint(tokenizer)
     there = out / TOKENIZER / CONFIG
     if there.is_file() and fingerprint(there.parent) != made_by:
         raise ValueError(f"{out} holds tokens of another tokenizer; choose another folder")
-    form = ClipForm.of(tokenizer, frames, size, fps, stride)
+    clip_format = options.clip_format.build(tokenizer)
+    frames, size, _ = clip_format.shape
     work = []
-    for split in splits or ["train", "test"]:
-        videos, span = split_videos(data, split, split_index, held_out_time, annotations)
+    for split in options.splits or ["train", "test"]:
+        videos, span = split_videos(data, split, options.split_index, held_out_time, options.annotations)
         policy: Policy = "center"
-        if split == "train" and (all_clips or views > 1):
-            policy = "all" if all_clips else "random"
+        if split == "train" and (options.all_clips or views > 1):
+            policy = "all" if options.all_clips else "random"
         clips = ClipDataset(
-            videos, form.frames, form.size, form.fps, form.stride, policy=policy, seed=seed, span=span
+            videos,
+            frames,
+            size,
+            clip_format.fps,
+            clip_format.stride,
+            policy=policy,
+            seed=options.seed,
+            span=span,
         )
         check_classes(videos, clips)
         say_listing(data, videos, clips)
         names: list[str] = [f"random {view}" for view in range(views)] if policy == "random" else [policy]
-        mirrored = [False, True] if flip and split == "train" else [False]
+        mirrored = [False, True] if options.flip and split == "train" else [False]
         listing = {**videos.description, "held_out_time": held_out_time}
-        plan = _plan(network, made_by, videos, clips, names, mirrored, shard_size, listing)
+        plan = _plan(network, made_by, videos, clips, names, mirrored, options.shard_size, listing)
         check_begun(out / split, plan)
         work.append((split, clips, plan, len(mirrored)))
     # Only now, when nothing is refused any more, is anything written.
@@ -89,7 +74,7 @@ def tokenize(
         copy_tokenizer(tokenizer, out / TOKENIZER)
     for split, clips, plan, mirrors in work:
         with torch.inference_mode():
-            _encode(network, clips, plan, mirrors, out / split, batch_size, num_workers, fabric)
+            _encode(network, clips, plan, mirrors, out / split, options, fabric)
     return {out / split: plan for split, _, plan, _ in work} if fabric.is_global_zero else {}
 
 
@@ -135,8 +120,7 @@ def _encode(
     plan: TokenManifest,
     mirrors: int,
     folder: Path,
-    batch_size: int,
-    num_workers: int,
+    options: TokenizeOptions,
     fabric: Fabric,
 ) -> None:
     writer = TokenWriter(folder, plan)
@@ -144,16 +128,16 @@ def _encode(
     # No batch crosses two shards, so that a clip's neighbours, and with them the last bit of what is
     # computed, depend neither on where a run was killed nor on how many devices share it.
     batches = [
-        list(plan.items(shard))[start : start + batch_size]
+        list(plan.items(shard))[start : start + options.batch_size]
         for shard in missing
-        for start in range(0, len(plan.items(shard)), batch_size)
+        for start in range(0, len(plan.items(shard)), options.batch_size)
     ]
     loader = DataLoader(
         ClipsByEpoch(clips),
         batch_sampler=[
             [(item // len(clips) // mirrors, item % len(clips)) for item in batch] for batch in batches
         ],
-        num_workers=num_workers,
+        num_workers=options.num_workers,
     )
     pending: list[Tensor] = []
     bar = tqdm(

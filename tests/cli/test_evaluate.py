@@ -185,9 +185,9 @@ def test_a_window_is_cut_to_its_first_frames(folder: Path) -> None:
 
 def test_self_test_names_the_command_without_weights() -> None:
     with pytest.raises(FileNotFoundError, match="parvideo weights i3d"):
-        evaluate(self_test=True)
+        call(evaluate, self_test=True)
     with pytest.raises(ValueError, match="give --real"):
-        evaluate()
+        call(evaluate)
 
 
 def test_self_test_refuses_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,10 +198,12 @@ def test_self_test_refuses_other_weights(tmp_path: Path, monkeypatch: pytest.Mon
         known = known_clips.from_logits(wanted.logits + shift)
         monkeypatch.setattr(known_clips, "measure", lambda extractor, known=known: known)
         if passes:
-            assert evaluate(i3d=tmp_path / "other.pt", self_test=True)["fvd"] == pytest.approx(wanted.fvd)
+            assert call(evaluate, i3d=tmp_path / "other.pt", self_test=True)["fvd"] == pytest.approx(
+                wanted.fvd
+            )
         else:
             with pytest.raises(ValueError, match="does not give the known answers"):
-                evaluate(i3d=tmp_path / "other.pt", self_test=True)
+                call(evaluate, i3d=tmp_path / "other.pt", self_test=True)
 
 
 def test_cached_reference_gives_the_same_and_is_refused_elsewhere(folder: Path, tmp_path: Path) -> None:

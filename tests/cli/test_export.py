@@ -14,6 +14,7 @@ from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained.folder import fingerprint, load_extra, load_orders, load_tokenizer
 from parvideo.training.checkpoints import DESCRIPTION, FOLDER, AtomicCheckpointIO
 from parvideo.training.cli import fit
+from tests.cli.flat import call
 
 ENDING = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.max_steps=3", "--checkpoint_every=2"]
 
@@ -22,7 +23,7 @@ ENDING = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.max_ste
 def run(toy_folder: Path, tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three steps of a tiny generator, validated never."""
     folder = tmp_path_factory.mktemp("export")
-    tokenize(tokenizer_folder, toy_folder, folder / "tokens")
+    call(tokenize, tokenizer_folder, toy_folder, folder / "tokens")
     fit(
         [
             *("--model", "parvideo.training.GeneratorModule"),

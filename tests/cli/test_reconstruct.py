@@ -10,7 +10,7 @@ import torch
 
 from parvideo.cli import main
 from parvideo.datasets import ClipDataset, VideoRecord, probe, read_frames
-from parvideo.jobs.clip_format import ClipForm
+from parvideo.jobs.clip_format_options import AS_TRAINED, ClipFormatOptions
 from parvideo.pixels import to_float
 from parvideo.pretrained.folder import load_tokenizer
 
@@ -90,5 +90,5 @@ def test_a_tokenizer_of_unknown_training_asks_for_the_form(
 )
 def test_zero_is_not_what_the_tokenizer_was_trained_on(tokenizer_folder: Path, form: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(form))} is"):
-        ClipForm.of(tokenizer_folder, **form)
-    assert ClipForm.of(tokenizer_folder).frames == 5
+        ClipFormatOptions(**form).build(tokenizer_folder)
+    assert AS_TRAINED.build(tokenizer_folder).frames == 5

@@ -10,10 +10,11 @@ from parvideo.datasets import ClipDataset, TokenDataset, TokenWriter, load_video
 from parvideo.pixels import to_float
 from parvideo.pretrained.folder import fingerprint, load_tokenizer, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
+from tests.cli.flat import call
 
 
 def test_tokens_are_those_of_the_clips(toy_folder: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
-    tokenize(tokenizer_folder, toy_folder, tmp_path, batch_size=3, shard_size=5)
+    call(tokenize, tokenizer_folder, toy_folder, tmp_path, batch_size=3, shard_size=5)
     tokenizer = load_tokenizer(tokenizer_folder)
     for split in ("train", "test"):
         tokens = TokenDataset(tmp_path / split, tokenizer=fingerprint(tokenizer_folder))
@@ -30,7 +31,7 @@ def test_tokens_are_those_of_the_clips(toy_folder: Path, tokenizer_folder: Path,
 def test_views_differ_and_mirrored_ones_are_mirrored(
     toy_folder: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
-    tokenize(tokenizer_folder, toy_folder, tmp_path, views=2, flip=True, splits=["train"])
+    call(tokenize, tokenizer_folder, toy_folder, tmp_path, views=2, flip=True, splits=["train"])
     tokens = TokenDataset(tmp_path / "train")
     assert tokens.manifest.views == ["random 0", "random 0 flipped", "random 1", "random 1 flipped"]
     count = len(tokens) // 4
@@ -62,9 +63,9 @@ def test_a_killed_run_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(TokenWriter, "write_shard", write_shard)
         with pytest.raises(Killed):
-            tokenize(tokenizer_folder, toy_folder, tmp_path / "a", shard_size=3)
-    tokenize(tokenizer_folder, toy_folder, tmp_path / "a", shard_size=3)
-    tokenize(tokenizer_folder, toy_folder, tmp_path / "b", shard_size=3)
+            call(tokenize, tokenizer_folder, toy_folder, tmp_path / "a", shard_size=3)
+    call(tokenize, tokenizer_folder, toy_folder, tmp_path / "a", shard_size=3)
+    call(tokenize, tokenizer_folder, toy_folder, tmp_path / "b", shard_size=3)
     for split in ("train", "test"):
         again, whole = TokenDataset(tmp_path / "a" / split), TokenDataset(tmp_path / "b" / split)
         assert again.checksums == whole.checksums
@@ -73,15 +74,15 @@ def test_a_killed_run_goes_on(
 def test_another_tokenizer_or_form_is_refused(
     toy_folder: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
-    tokenize(tokenizer_folder, toy_folder, tmp_path / "tokens", splits=["test"])
+    call(tokenize, tokenizer_folder, toy_folder, tmp_path / "tokens", splits=["test"])
     with pytest.raises(ValueError, match="frames"):
-        tokenize(tokenizer_folder, toy_folder, tmp_path / "tokens", frames=3, splits=["test"])
+        call(tokenize, tokenizer_folder, toy_folder, tmp_path / "tokens", frames=3, splits=["test"])
     other = load_tokenizer(tokenizer_folder)
     with torch.no_grad():
         next(other.parameters()).add_(1.0)
     save_tokenizer(tmp_path / "other", other, extra={"frames": 5, "size": 16, "fps": 12.5})
     with pytest.raises(ValueError, match="another tokenizer"):
-        tokenize(tmp_path / "other", toy_folder, tmp_path / "tokens", splits=["test"])
+        call(tokenize, tmp_path / "other", toy_folder, tmp_path / "tokens", splits=["test"])
     assert fingerprint(tmp_path / "tokens" / "tokenizer") == fingerprint(tokenizer_folder)
 
 
@@ -89,13 +90,22 @@ def test_a_form_the_tokenizer_cannot_encode_is_named(
     toy_folder: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="frames"):
-        tokenize(tokenizer_folder, toy_folder, tmp_path, frames=4)
+        call(tokenize, tokenizer_folder, toy_folder, tmp_path, frames=4)
 
 
 def test_all_clips_of_a_video_follow_each_other(
     toy_folder: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
-    tokenize(tokenizer_folder, toy_folder, tmp_path, all_clips=True, flip=True, shard_size=5, batch_size=3)
+    call(
+        tokenize,
+        tokenizer_folder,
+        toy_folder,
+        tmp_path,
+        all_clips=True,
+        flip=True,
+        shard_size=5,
+        batch_size=3,
+    )
     tokens = TokenDataset(tmp_path / "train")
     clips = ClipDataset(load_videos(toy_folder, "train"), 5, 16, 12.5, policy="all")
     assert tokens.manifest.views == ["all", "all flipped"]
@@ -119,10 +129,10 @@ def test_all_clips_and_random_ones_exclude_each_other(
     toy_folder: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="views is 2.*choose one"):
-        tokenize(tokenizer_folder, toy_folder, tmp_path, views=2, all_clips=True)
-    tokenize(tokenizer_folder, toy_folder, tmp_path)
+        call(tokenize, tokenizer_folder, toy_folder, tmp_path, views=2, all_clips=True)
+    call(tokenize, tokenizer_folder, toy_folder, tmp_path)
     with pytest.raises(ValueError, match="another views .*, ids, labels"):
-        tokenize(tokenizer_folder, toy_folder, tmp_path, all_clips=True)
+        call(tokenize, tokenizer_folder, toy_folder, tmp_path, all_clips=True)
 
 
 def test_tokens_are_computed_in_float32(
@@ -137,9 +147,9 @@ def test_tokens_are_computed_in_float32(
 
     monkeypatch.setattr(CausalVideoTokenizer, "encode", encode)
     tf32 = torch.backends.cudnn.allow_tf32
-    tokenize(tokenizer_folder, toy_folder, tmp_path / "plain", splits=["test"])
+    call(tokenize, tokenizer_folder, toy_folder, tmp_path / "plain", splits=["test"])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        tokenize(tokenizer_folder, toy_folder, tmp_path / "mixed", splits=["test"])
+        call(tokenize, tokenizer_folder, toy_folder, tmp_path / "mixed", splits=["test"])
     assert set(seen) == {(False, False, torch.float32)}
     assert torch.backends.cudnn.allow_tf32 == tf32
     assert (tmp_path / "plain" / "test" / "shard-000000.npy").read_bytes() == (

@@ -69,6 +69,7 @@ def test_the_generators_configurations_run(name: str, tmp_path: Path, demo_token
 
 @pytest.fixture(scope="module")
 def demo_tokens(demo_toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from parvideo.jobs.options import TokenizeOptions
     from parvideo.jobs.tokenize import tokenize
     from parvideo.pretrained.folder import save_tokenizer
     from parvideo.tokenizer import CausalVideoTokenizer
@@ -76,7 +77,7 @@ def demo_tokens(demo_toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("tokens")
     form = {"frames": 9, "size": 32, "fps": 12.5}
     save_tokenizer(folder / "tokenizer", CausalVideoTokenizer.from_preset("tiny"), extra=form)
-    tokenize(folder / "tokenizer", demo_toy, folder)
+    tokenize(TokenizeOptions(folder / "tokenizer", demo_toy, folder))
     return folder
 
 

@@ -65,7 +65,7 @@ def test_the_lists_that_are_given_decide_and_are_recorded(
     data: Path, tokenizer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lists = lists_of(data)
-    tokenize(tokenizer_folder, data, tmp_path / "t", annotations=lists)
+    call(tokenize, tokenizer_folder, data, tmp_path / "t", annotations=lists)
     train, test = (TokenDataset(tmp_path / "t" / split).manifest for split in ("train", "test"))
     assert train.class_names == ["RedSquareRight", "GreenDiscLeft"]  # by name it is the other way round
     assert (len(train.ids), len(test.ids)) == (8, 4)
@@ -73,9 +73,9 @@ def test_the_lists_that_are_given_decide_and_are_recorded(
     assert train.listing["annotations"] == str(lists)
     assert set(train.listing["lists"]) == {"classInd.txt", "trainlist01.txt", "testlist01.txt"}
     assert f"8 videos of 2 classes (lists in {lists}, split 1, train)" in capsys.readouterr().err
-    tokenize(tokenizer_folder, data, tmp_path / "t", annotations=lists)  # and again
+    call(tokenize, tokenizer_folder, data, tmp_path / "t", annotations=lists)  # and again
     with pytest.raises(ValueError, match="another .*class_names"):
-        tokenize(tokenizer_folder, data, tmp_path / "t")
+        call(tokenize, tokenizer_folder, data, tmp_path / "t")
     module = ClipDataModule(data, annotations=lists, **FORM)
     module.setup("fit")
     assert module.class_names == train.class_names
@@ -84,25 +84,25 @@ def test_the_lists_that_are_given_decide_and_are_recorded(
 
 def test_a_changed_list_is_another_data_set(data: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     lists = lists_of(data)
-    tokenize(tokenizer_folder, data, tmp_path / "t", annotations=lists, splits=["test"])
+    call(tokenize, tokenizer_folder, data, tmp_path / "t", annotations=lists, splits=["test"])
     path = lists / "trainlist01.txt"
     path.write_text("\n".join(path.read_text().splitlines()[1:]))
     with pytest.raises(ValueError, match="made with another lists"):
-        tokenize(tokenizer_folder, data, tmp_path / "t", annotations=lists, splits=["test"])
+        call(tokenize, tokenizer_folder, data, tmp_path / "t", annotations=lists, splits=["test"])
     # A copy of the same lists is the same.
     shutil.copytree(lists, tmp_path / "copy")
-    tokenize(tokenizer_folder, data, tmp_path / "u", annotations=lists)
-    tokenize(tokenizer_folder, data, tmp_path / "u", annotations=tmp_path / "copy")
+    call(tokenize, tokenizer_folder, data, tmp_path / "u", annotations=lists)
+    call(tokenize, tokenizer_folder, data, tmp_path / "u", annotations=tmp_path / "copy")
 
 
 def test_train_and_test_of_two_listings_are_refused(
     data: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     lists = lists_of(data)
-    tokenize(tokenizer_folder, data, tmp_path / "t", annotations=lists, splits=["train"])
+    call(tokenize, tokenizer_folder, data, tmp_path / "t", annotations=lists, splits=["train"])
     path = lists / "testlist01.txt"
     path.write_text("\n".join(path.read_text().splitlines()[1:]))
-    tokenize(tokenizer_folder, data, tmp_path / "t", annotations=lists, splits=["test"])
+    call(tokenize, tokenizer_folder, data, tmp_path / "t", annotations=lists, splits=["test"])
     with pytest.raises(ValueError, match=r"t/train and .*t/test were made with another testlist01\.txt"):
         TokenDataModule(tmp_path / "t").setup("fit")
 
@@ -110,7 +110,7 @@ def test_train_and_test_of_two_listings_are_refused(
 def test_tokens_of_before_listings_were_recorded_still_load(
     data: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
-    tokenize(tokenizer_folder, data, tmp_path / "t", annotations=lists_of(data))
+    call(tokenize, tokenizer_folder, data, tmp_path / "t", annotations=lists_of(data))
     for split in ("train", "test"):
         folder = tmp_path / "t" / split
         plan = {name: value for name, value in read_json(folder / MANIFEST).items() if name != "listing"}
@@ -124,13 +124,13 @@ def test_tokens_of_before_listings_were_recorded_still_load(
 def test_a_repaired_video_is_other_data(data: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
     level(data)
     lists = lists_of(data)
-    tokenize(tokenizer_folder, data, tmp_path / "t", annotations=lists)
+    call(tokenize, tokenizer_folder, data, tmp_path / "t", annotations=lists)
     before = (tmp_path / "t/train/shard-000000.npy").read_bytes()
     repair(data)
     with pytest.raises(ValueError, match="holds tokens of other data"):
-        tokenize(tokenizer_folder, data, tmp_path / "t", annotations=lists)
+        call(tokenize, tokenizer_folder, data, tmp_path / "t", annotations=lists)
     assert (tmp_path / "t/train/shard-000000.npy").read_bytes() == before
-    tokenize(tokenizer_folder, data, tmp_path / "u", annotations=lists)
+    call(tokenize, tokenizer_folder, data, tmp_path / "u", annotations=lists)
     assert (tmp_path / "u/train/shard-000000.npy").read_bytes() != before
 
 
@@ -168,7 +168,7 @@ def test_what_gives_no_clip_is_said_and_a_class_without_any_refused(
 ) -> None:
     short_video(data / "GreenDiscLeft/short.avi")
     (data / "GreenDiscLeft/notes.xyz").touch()
-    tokenize(tokenizer_folder, data, tmp_path / "t")
+    call(tokenize, tokenizer_folder, data, tmp_path / "t")
     err = capsys.readouterr().err
     assert "left out: 1 videos too short or too slow, such as GreenDiscLeft/short (" in err
     assert "such as GreenDiscLeft/notes.xyz" in err
@@ -177,7 +177,7 @@ def test_what_gives_no_clip_is_said_and_a_class_without_any_refused(
     for number in range(2):
         short_video(data / f"Jump/{number}.avi")
     for begin in (
-        lambda: tokenize(tokenizer_folder, data, tmp_path / "u"),
+        lambda: call(tokenize, tokenizer_folder, data, tmp_path / "u"),
         lambda: ClipDataModule(data, **FORM).setup("fit"),
         lambda: demo(tmp_path / "u", data),
     ):
@@ -202,7 +202,7 @@ def test_a_refused_tokenize_claims_no_folder(
 ) -> None:
     given = {"data": data, "annotations": lists_of(data), **options}
     with pytest.raises(ValueError, match=message):
-        tokenize(tokenizer_folder, out=tmp_path / "t", **given)
+        call(tokenize, tokenizer_folder, out=tmp_path / "t", **given)
     assert not (tmp_path / "t").exists()
 
 
@@ -251,7 +251,7 @@ def fit_arguments(kind: str, out: Path, *options: str) -> list[str]:
 
 
 def test_a_refused_training_claims_no_folder(data: Path, tokenizer_folder: Path, tmp_path: Path) -> None:
-    tokenize(tokenizer_folder, data, tmp_path / "t")  # 3 x 4 x 4
+    call(tokenize, tokenizer_folder, data, tmp_path / "t")  # 3 x 4 x 4
     out = tmp_path / "run"
     for arguments, message in (
         (fit_arguments("clips", out, "--data.root=/absent"), "/absent is no folder"),

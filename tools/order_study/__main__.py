@@ -26,6 +26,7 @@ from parvideo.benchmark.timing import CLOCKS
 from parvideo.datasets import ClipDataset, build_cache, load_videos
 from parvideo.demo.steps import draw_clips
 from parvideo.files import atomic_path, sha256_json, write_json
+from parvideo.jobs.options import TokenizeOptions
 from parvideo.jobs.stages import Stages
 from parvideo.jobs.tokenize import tokenize
 from parvideo.metrics import train_classifier
@@ -125,7 +126,10 @@ def train_tokenizer(study: StudyConfig, out: Path) -> None:
 
 def make_tokens(study: StudyConfig, out: Path) -> None:
     """Tokenize the objects set."""
-    tokenize(out / "tokenizer", out / "data", out / "tokens", views=study.views, batch_size=16)
+    options = TokenizeOptions(
+        out / "tokenizer", out / "data", out / "tokens", views=study.views, batch_size=16
+    )
+    tokenize(options)
 
 
 def train_feature_network(study: StudyConfig, out: Path) -> None:
