@@ -6,8 +6,8 @@ T = 1 + k * (time factor) frames gives 1 + k latent frames, and the first latent
 alone; so an image is a clip of one frame.
 """
 
-import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import NamedTuple, Self
 
@@ -27,6 +27,7 @@ from parvideo.tokenizer.layers import (
     Upsample,
     run_layers,
 )
+from parvideo.tokenizer.levels import Levels
 from parvideo.tokenizer.presets import PRESETS
 from parvideo.tokenizer.quantizers import FSQBound, QuantizerKind, build_quantizer
 
@@ -65,6 +66,8 @@ class CausalVideoTokenizer(VideoTokenizer):
         vq_dim: channels of one VQ-EMA entry.
         checkpoint_activations: in training, compute each layer's activations again in the backward pass
             instead of keeping them: less memory, about a third more time, the same gradients.
+        decoder_levels: the decoder's own widths and resolutions; those of the encoder in reverse if not
+            given. A lighter decoder for the same tokens.
 
     Raises:
         ValueError: if the arguments do not fit together.
@@ -89,22 +92,27 @@ class CausalVideoTokenizer(VideoTokenizer):
         vq_codes: int = 8192,
         vq_dim: int = 16,
         checkpoint_activations: bool = False,
+        decoder_levels: Levels | None = None,
     ) -> None:
         super().__init__()
-        transitions = len(channel_multipliers) - 1
-        for name, values in (("time_strides", time_strides), ("space_strides", space_strides)):
-            if len(values) != transitions or any(value not in (1, 2) for value in values):
-                raise ValueError(
-                    f"{name} must be {transitions} values of 1 or 2, one between each two of the"
-                    f" {transitions + 1} levels; got {list(values)}"
-                )
-        if min(patch_size, patch_frames) < 1:
+        levels_in = Levels(
+            channels,
+            channel_multipliers,
+            num_res_blocks,
+            time_strides,
+            space_strides,
+            patch_size,
+            patch_frames,
+        )
+        levels_out = levels_in if decoder_levels is None else Levels.of(decoder_levels)
+        for side in (levels_in, levels_out):
+            side.check_norm(norm_groups)
+        factors = [(side.time_factor, side.space_factor) for side in (levels_in, levels_out)]
+        if factors[0] != factors[1]:
             raise ValueError(
-                f"patch_size and patch_frames must be at least 1, got {patch_size}, {patch_frames}"
+                f"decoder_levels makes {factors[1][0]} frames and {factors[1][1]}x{factors[1][1]} pixels of a"
+                f" token, and the encoder a token of {factors[0][0]} and {factors[0][1]}x{factors[0][1]}"
             )
-        widths = [channels * multiplier for multiplier in channel_multipliers]
-        if any(width % norm_groups for width in widths):
-            raise ValueError(f"norm_groups must divide every level's width {widths}, got {norm_groups}")
         if space_padding not in ("zeros", "replicate"):
             raise ValueError(f"space_padding must be 'zeros' or 'replicate', got {space_padding!r}")
         self.config = {
@@ -126,45 +134,44 @@ class CausalVideoTokenizer(VideoTokenizer):
             "vq_dim": vq_dim,
             "checkpoint_activations": checkpoint_activations,
         }
-        self.time_factor = math.prod(time_strides) * patch_frames
-        self.space_factor = math.prod(space_strides) * patch_size
+        if decoder_levels is not None:
+            self.config["decoder_levels"] = asdict(levels_out)
+        self.time_factor, self.space_factor = factors[0]
         self.checkpoint_activations = checkpoint_activations
         self.quantizer = build_quantizer(
             quantizer, levels, fsq_bound, lfq_bits, lfq_anneal_steps, vq_codes, vq_dim
         )
-        strides = list(zip(time_strides, space_strides, strict=True))
-        pixel_channels = 3 * patch_frames * patch_size**2
 
         def conv(inner: int, outer: int, time: int = 1, space: int = 1) -> CausalConv3d:
             return CausalConv3d(
                 inner, outer, time_stride=time, space_stride=space, space_padding=space_padding
             )
 
-        def blocks(inner: int, outer: int) -> list[ResidualBlock]:
-            ins = [inner] + [outer] * (num_res_blocks - 1)
+        def blocks(count: int, inner: int, outer: int) -> list[ResidualBlock]:
+            ins = [inner] + [outer] * (count - 1)
             return [ResidualBlock(width, outer, norm_groups, space_padding) for width in ins]
 
-        down: list[nn.Module] = [SpaceToDepth(patch_frames, patch_size), conv(pixel_channels, widths[0])]
-        down += blocks(widths[0], widths[0])
-        for (inner, outer), (time, space) in zip(pairwise(widths), strides, strict=True):
-            down += [conv(inner, inner, time, space), *blocks(inner, outer)]
-        down += [*blocks(widths[-1], widths[-1]), NormSwish(widths[-1], norm_groups)]
+        widths, count = levels_in.widths, levels_in.num_res_blocks
+        down: list[nn.Module] = [SpaceToDepth(patch_frames, patch_size)]
+        down += [conv(levels_in.pixel_channels, widths[0]), *blocks(count, widths[0], widths[0])]
+        for (inner, outer), (time, space) in zip(pairwise(widths), levels_in.strides, strict=True):
+            down += [conv(inner, inner, time, space), *blocks(count, inner, outer)]
+        down += [*blocks(count, widths[-1], widths[-1]), NormSwish(widths[-1], norm_groups)]
         down += [CausalConv3d(widths[-1], self.quantizer.dim, kernel=1)]
         self.encoder = nn.ModuleList(down)
 
-        up: list[nn.Module] = [conv(self.quantizer.dim, widths[-1])]
-        up += [*blocks(widths[-1], widths[-1]), *blocks(widths[-1], widths[-1])]
-        for (outer, inner), (time, space) in zip(
-            reversed(list(pairwise(widths))), reversed(strides), strict=True
-        ):
-            up += [Upsample(inner, time, space, space_padding), *blocks(inner, outer)]
-        up += [NormSwish(widths[0], norm_groups), conv(widths[0], pixel_channels)]
-        up += [DepthToSpace(patch_frames, patch_size)]
+        widths, count = levels_out.widths[::-1], levels_out.num_res_blocks
+        up: list[nn.Module] = [conv(self.quantizer.dim, widths[0])]
+        up += [*blocks(count, widths[0], widths[0]), *blocks(count, widths[0], widths[0])]
+        for (inner, outer), (time, space) in zip(pairwise(widths), levels_out.strides[::-1], strict=True):
+            up += [Upsample(inner, time, space, space_padding), *blocks(count, inner, outer)]
+        up += [NormSwish(widths[-1], norm_groups), conv(widths[-1], levels_out.pixel_channels)]
+        up += [DepthToSpace(levels_out.patch_frames, levels_out.patch_size)]
         self.decoder = nn.ModuleList(up)
 
     @classmethod
     def from_preset(cls, preset: str) -> "CausalVideoTokenizer":
-        """Build "tiny", "base" or "nbp" (see `parvideo.tokenizer.presets`).
+        """Build "tiny", "base", "light" or "nbp" (see `parvideo.tokenizer.presets`).
 
         Raises:
             ValueError: if there is no such preset.

@@ -23,6 +23,23 @@ PRESETS: dict[str, dict[str, Any]] = {
         "time_strides": [1, 2, 2],
         "space_strides": [2, 2, 2],
     },
+    # The encoder of "base", so that a decoder can be trained for its tokens; the decoder works at half the
+    # resolution and less, in under a quarter of the multiplications (tests/tokenizer/test_presets.py).
+    "light": {
+        "channels": 64,
+        "channel_multipliers": [1, 2, 2, 4],
+        "num_res_blocks": 2,
+        "time_strides": [1, 2, 2],
+        "space_strides": [2, 2, 2],
+        "decoder_levels": {
+            "channels": 64,
+            "channel_multipliers": [1, 2, 3],
+            "num_res_blocks": 2,
+            "time_strides": [2, 2],
+            "space_strides": [2, 2],
+            "patch_size": 2,
+        },
+    },
     "nbp": {
         "channels": 128,
         "channel_multipliers": [1, 2, 2, 4],

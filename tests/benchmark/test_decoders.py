@@ -25,7 +25,7 @@ def test_a_stream_gives_all_frames() -> None:
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(ValueError, match="preset must be one of tiny, base, nbp; got 'large'"):
+    with pytest.raises(ValueError, match="preset must be one of tiny, base, light, nbp; got 'large'"):
         measure_decode("large", DecodeForm())
     with pytest.raises(ValueError, match="got 4"):
         measure_decode("tiny", DecodeForm(), clip=(4, 32, 32))

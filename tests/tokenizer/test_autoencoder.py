@@ -1,4 +1,5 @@
 import functools
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ SLIM: dict[str, dict[str, Any]] = {
     "tiny": PRESETS["tiny"],
     "base": PRESETS["base"] | {"channels": 8, "num_res_blocks": 1, "norm_groups": 4},
     "nbp": PRESETS["nbp"] | {"channels": 8, "num_res_blocks": 1, "norm_groups": 4},
+    "light": PRESETS["light"]
+    | {"channels": 8, "num_res_blocks": 1, "norm_groups": 4}
+    | {"decoder_levels": PRESETS["light"]["decoder_levels"] | {"channels": 8, "num_res_blocks": 1}},
 }
 NAMES = list(SLIM)
 
@@ -124,8 +128,10 @@ def test_tokens_that_are_none_are_refused() -> None:
         tokenizer.decode(torch.zeros(1, 1, 2, 2))
 
 
-def test_config_rebuilds_the_tokenizer() -> None:
-    tokenizer = build("nbp")
+@pytest.mark.parametrize("name", ["nbp", "light"])
+def test_config_rebuilds_the_tokenizer(name: str) -> None:
+    tokenizer = build(name)
+    assert json.loads(json.dumps(tokenizer.config)) == tokenizer.config
     again = TOKENIZERS["CausalVideoTokenizer"](**tokenizer.config)
     again.load_state_dict(tokenizer.state_dict())
     x = clips(5)
@@ -141,6 +147,15 @@ def test_config_rebuilds_the_tokenizer() -> None:
         ({"space_padding": "reflect"}, "space_padding must be 'zeros' or 'replicate', got 'reflect'"),
         ({"patch_size": 0}, "at least 1, got 0"),
         ({"quantizer": "pq"}, "quantizer must be"),
+        (
+            {"decoder_levels": PRESETS["light"]["decoder_levels"] | {"patch_size": 4}},
+            "decoder_levels makes 4 frames and 16x16 pixels of a token, and the encoder a token of 4 and 8x8",
+        ),
+        ({"decoder_levels": {"width": 4}}, "decoder_levels must have the fields of Levels.*'width'"),
+        (
+            {"decoder_levels": PRESETS["light"]["decoder_levels"] | {"channels": 6}},
+            r"norm_groups must divide every level's width \[6, 12, 18\], got 4",
+        ),
     ],
 )
 def test_bad_settings(change: dict[str, Any], message: str) -> None:
@@ -149,11 +164,13 @@ def test_bad_settings(change: dict[str, Any], message: str) -> None:
 
 
 def test_unknown_preset() -> None:
-    with pytest.raises(ValueError, match="preset must be one of tiny, base, nbp; got 'large'"):
+    with pytest.raises(ValueError, match="preset must be one of tiny, base, light, nbp; got 'large'"):
         CausalVideoTokenizer.from_preset("large")
 
 
-@pytest.mark.parametrize(("name", "millions"), [("tiny", 0.56), ("base", 56.35), ("nbp", 370.37)])
+@pytest.mark.parametrize(
+    ("name", "millions"), [("tiny", 0.56), ("base", 56.35), ("light", 40.19), ("nbp", 370.37)]
+)
 def test_preset_sizes(name: str, millions: float) -> None:
     with torch.device("meta"):
         tokenizer = CausalVideoTokenizer.from_preset(name)

@@ -12,6 +12,9 @@ CONFIGS = {
     "tiny": PRESETS["tiny"],
     "base": PRESETS["base"] | SLIM,
     "nbp": PRESETS["nbp"] | SLIM,
+    "light": PRESETS["light"]
+    | SLIM
+    | {"decoder_levels": PRESETS["light"]["decoder_levels"] | {"channels": 8, "num_res_blocks": 1}},
     "patches and strides in time": PRESETS["base"] | SLIM | {"patch_frames": 2},
 }
 
