@@ -31,6 +31,7 @@ OVERLAYS |= {
 PLANS = {
     "order_study/reduced.yaml",
     "order_study/full.yaml",
+    "order_study/sharper.yaml",
 }  # of tools/order_study/__main__.py, see tests/tools/test_study.py
 NAMES = sorted({str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} - PLANS)
 

@@ -4,9 +4,10 @@
 
 makes the objects set, trains a tokenizer on it and each arm's transformer on its tokens with equal budgets,
 generates clips with each, measures them, and writes ``report.md``, ``results.json`` and
-``quality-against-time.svg``. It can be stopped at any moment; the same command goes on. Jobs are independent:
-``python -m tools.order_study job --out runs/study --arm 4x --seed 1`` does one of them, on another machine
-that shares the folder too.
+``quality-against-steps.svg``. It can be stopped at any moment; the same command goes on. Jobs are
+independent: ``python -m tools.order_study job --out runs/study --arm 4x --seed 1`` does one of them, on
+another machine that shares the folder too. ``python -m tools.order_study report --out runs/study`` writes the
+report of the jobs that are done so far.
 """
 
 import subprocess
@@ -37,7 +38,7 @@ from parvideo.pretrained.folder import load_tokenizer
 from parvideo.sampling import SamplingConfig
 from parvideo.synthetic.objects import write_objects_data
 from parvideo.training.cli import fit
-from tools.order_study.config import Measured, StudyConfig, Timed
+from tools.order_study.config import Job, Measured, StudyConfig, Timed
 from tools.order_study.job import (
     REFERENCE,
     STUDY,
@@ -70,7 +71,7 @@ def run(study: StudyConfig, out: Path) -> None:
     settings = {**asdict(study), "tokenizer": str(study.tokenizer), "generator": str(study.generator)}
     stages = Stages(out, 7)
     stages.path.parent.mkdir(parents=True, exist_ok=True)
-    growing = ("arms", "compare", "seeds", "workers")
+    growing = ("arms", "compare", "goals", "seeds", "workers")
     stages.run(
         "study", "settings", {name: settings[name] for name in settings if name not in growing}, lambda: None
     )
@@ -84,7 +85,7 @@ def run(study: StudyConfig, out: Path) -> None:
         ("classifier", "feature network and references", train_feature_network),
     ):
         stages.run(name, title, {}, lambda work=work: work(study, out))  # type: ignore[misc]
-    jobs = sha256_json([study.seeds, [arm.name for arm in study.arms]])
+    jobs = sha256_json([job.name for job in study.jobs])
     stages.run(f"arms {jobs[:8]}", "arms", {}, lambda: run_jobs(study, out))
     torch.set_num_threads(study.threads)
     stages.run(times_stage(study), "times", {}, lambda: time_rows(study, out))
@@ -92,19 +93,20 @@ def run(study: StudyConfig, out: Path) -> None:
     print((out / "report.md").read_text())
 
 
-def job(out: Path, arm: str, seed: int) -> None:
+def job(out: Path, arm: str, seed: int, budget: int | None = None) -> None:
     """Do one job of a study that was begun; see `tools.order_study.job.run_job`.
 
     Args:
         out: the study's folder.
         arm: name of the arm.
         seed: of training and sampling.
+        budget: training steps; as the generator's config says if not given.
     """
-    run_job(out, arm, seed)
+    run_job(out, arm, seed, budget)
 
 
 def report(out: Path) -> None:
-    """Write a finished study's report again.
+    """Write the report of a study, also of one that is not finished: of the jobs that are done.
 
     Args:
         out: the study's folder.
@@ -174,12 +176,11 @@ def split_clips(
 
 def run_jobs(study: StudyConfig, out: Path) -> None:
     """Do all jobs, several at a time, each in a process of its own that logs to ``logs/``."""
-    jobs = [(arm.name, seed) for seed in study.seeds for arm in study.arms]
     with (
-        tqdm(total=len(jobs), desc="jobs", unit="job") as bar,
+        tqdm(total=len(study.jobs), desc="jobs", unit="job") as bar,
         ThreadPoolExecutor(study.workers) as pool,
     ):
-        running = [pool.submit(_job_process, out, arm, seed) for arm, seed in jobs]
+        running = [pool.submit(_job_process, out, job) for job in study.jobs]
         try:
             for done in as_completed(running):
                 done.result()
@@ -189,18 +190,19 @@ def run_jobs(study: StudyConfig, out: Path) -> None:
             raise
 
 
-def _job_process(out: Path, arm: str, seed: int) -> None:
-    if result_path(out, arm, seed).exists():
+def _job_process(out: Path, job: Job) -> None:
+    if result_path(out, job).exists():
         return
-    log = out / "logs" / f"{arm}-seed{seed}.log"
+    log = out / "logs" / f"{job.name}.log"
     log.parent.mkdir(exist_ok=True)
-    words = ["job", f"--out={out}", f"--arm={arm}", f"--seed={seed}"]
+    words = ["job", f"--out={out}", f"--arm={job.arm.name}", f"--seed={job.seed}"]
+    words += [] if job.budget is None else [f"--budget={job.budget}"]
     with log.open("a") as file:
         done = subprocess.run(
             [sys.executable, "-m", "tools.order_study", *words], stdout=file, stderr=file, check=False
         )
     if done.returncode:
-        raise RuntimeError(f"job {arm}, seed {seed} ended with {done.returncode}; see {log}")
+        raise RuntimeError(f"job {job.name} ended with {done.returncode}; see {log}")
 
 
 def time_rows(study: StudyConfig, out: Path) -> list[dict[str, Any]]:
@@ -209,7 +211,8 @@ def time_rows(study: StudyConfig, out: Path) -> list[dict[str, Any]]:
     config = SamplingConfig(guidance_scale=max(study.guidance), top_k=study.top_k)
     pipelines: dict[str, tuple[VideoPipeline, OrderSpec]] = {}
     for arm in study.arms:
-        pipeline = VideoPipeline.from_pretrained(run_folder(out, arm, study.seeds[0]))
+        job = Job(arm, arm.budgets[0] if arm.budgets else None, study.seeds[0])
+        pipeline = VideoPipeline.from_pretrained(run_folder(out, job))
         pipelines |= {name: (pipeline, spec) for name, spec in arm.rows.items()}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in pipelines}
     for _ in tqdm(range(1 + study.timed_rounds), desc="timing", unit="round"):

@@ -3,11 +3,12 @@
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from parvideo.benchmark.timing import Clock
 from parvideo.order import OrderSpec
 from parvideo.synthetic.objects import ObjectsSettings
+from parvideo.transformer.rotary import QueryPositions
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,25 @@ class Arm:
         order: the order it is trained in.
         more_orders: further orders for the same weights; it is then measured in each.
         target_positions: whether the transformer is told which token each slot predicts.
+        query_positions: what turns a slot's query, see `VideoTransformer`.
+        budgets: training steps; it is trained anew for each of them. As the generator's config says if none
+            is given.
+        family: arms of one family are joined by a line in the picture.
     """
 
     name: str
     order: OrderSpec = field(default_factory=OrderSpec)
     more_orders: list[OrderSpec] = field(default_factory=list)
     target_positions: bool = False
+    query_positions: QueryPositions = "source"
+    budgets: list[int] = field(default_factory=list)
+    family: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w-]+", self.name):
             raise ValueError(f"an arm's name is {self.name!r}; it may have letters, digits, - and _")
+        if min(self.budgets, default=1) < 1 or len(set(self.budgets)) < len(self.budgets):
+            raise ValueError(f"budgets of arm {self.name!r} are {self.budgets}; give steps, none twice")
         names = [spec.name for spec in (self.order, *self.more_orders)]
         if len(set(names)) < len(names):
             raise ValueError(f"the orders of arm {self.name!r} are {', '.join(names)}; give none twice")
@@ -39,6 +49,44 @@ class Arm:
         if not self.more_orders:
             return {self.name: self.order}
         return {f"{self.name} at {spec.name}": spec for spec in (self.order, *self.more_orders)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training, and what is measured of it.
+
+    Attributes:
+        arm: what is trained.
+        budget: training steps; as the generator's config says if None.
+        seed: of training and sampling.
+    """
+
+    arm: Arm
+    budget: int | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its files: ``16x-3000steps-seed1``."""
+        steps = "" if self.budget is None else f"-{self.budget}steps"
+        return f"{self.arm.name}{steps}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A limit that was set before anything was trained.
+
+    Attributes:
+        a: a row.
+        b: the row that is subtracted.
+        figure: ``loss``, in nats a token, or ``fvd``, in percent of b.
+        at_most: what a - b may be at the longest budget that both have.
+    """
+
+    a: str
+    b: str
+    figure: Literal["loss", "fvd"]
+    at_most: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +111,7 @@ class StudyConfig:
         seeds: each arm is trained once with each.
         arms: what is trained.
         compare: pairs of rows (a, b); the report states a - b with its error.
+        goals: what the report says is met or missed.
         workers: jobs at a time.
         threads: threads of each.
         timed_clips: clips of the batch that is timed.
@@ -87,6 +136,7 @@ class StudyConfig:
     top_k: int = 0
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     compare: list[tuple[str, str]] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
     workers: int = 1
     threads: int = 1
     timed_clips: int = 8
@@ -111,15 +161,35 @@ class StudyConfig:
         rows = self.rows
         if len(rows) < sum(len(arm.rows) for arm in self.arms):
             raise ValueError(f"two of the arms' rows have one name; the rows are {', '.join(rows)}")
-        for pair in self.compare:
+        budgets = {name: set(arm.budgets or [None]) for arm in self.arms for name in arm.rows}
+        pairs = [("compare", a, b) for a, b in self.compare] + [("goals", one.a, one.b) for one in self.goals]
+        for where, *pair in pairs:
             for name in pair:
                 if name not in rows:
-                    raise ValueError(f"compare names {name!r}; the rows are {', '.join(rows)}")
+                    raise ValueError(f"{where} names {name!r}; the rows are {', '.join(rows)}")
+            if not budgets[pair[0]] & budgets[pair[1]]:
+                raise ValueError(f"{where} pairs {' and '.join(pair)}, which have no budget in common")
 
     @property
     def rows(self) -> dict[str, OrderSpec]:
         """All rows' orders by their names."""
         return {name: spec for arm in self.arms for name, spec in arm.rows.items()}
+
+    @property
+    def families(self) -> dict[str, str]:
+        """All rows' families by their names."""
+        return {name: arm.family for arm in self.arms for name in arm.rows}
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All jobs in the sequence in which they are begun: short budgets first, then seed after seed."""
+        jobs = [
+            Job(arm, budget, seed)
+            for seed in self.seeds
+            for arm in self.arms
+            for budget in (arm.budgets or [None])
+        ]
+        return sorted(jobs, key=lambda job: job.budget or 0)
 
     def arm(self, name: str) -> Arm:
         """The arm of that name.
@@ -154,6 +224,7 @@ class Measured:
         motion_error: median distance of the objects from their law of motion, in 1/64 of the frame's side;
             64 where there is none.
         kinds: clips by the kinds of violation they show.
+        budget: training steps; None where the generator's config says them.
     """
 
     row: str
@@ -168,6 +239,7 @@ class Measured:
     violations_per_clip: float
     motion_error: float
     kinds: dict[str, int]
+    budget: int | None = None
 
 
 @dataclass(frozen=True)
@@ -186,9 +258,15 @@ class Timed:
 
 
 def order_arguments(arm: Arm) -> dict[str, Any]:
-    """An arm's orders as settings of `GeneratorModule`."""
+    """An arm's orders, and what else it sets, as settings of `GeneratorModule`.
+
+    What was added after the first studies stands here only where it is set: folders of before go on.
+    """
+    added = {"query_positions": arm.query_positions}
+    unset = Arm(arm.name)
     return {
         "order": asdict(arm.order),
         "more_orders": [asdict(spec) for spec in arm.more_orders],
         "target_positions": arm.target_positions,
+        **{name: value for name, value in added.items() if value != getattr(unset, name)},
     }

@@ -21,7 +21,7 @@ from parvideo.sampling import SamplingConfig
 from parvideo.synthetic.reader import Reading, analyse_clips, violation_rate
 from parvideo.training.cli import fit
 from parvideo.training.loggers import read_metrics
-from tools.order_study.config import Arm, Measured, StudyConfig, order_arguments
+from tools.order_study.config import Job, Measured, StudyConfig, order_arguments
 
 STUDY, REFERENCE = "study.json", "reference.npz"
 BROKEN = ("split", "vanish", "colour", "extra")
@@ -47,26 +47,28 @@ def read_study(out: Path) -> StudyConfig:
     return study
 
 
-def result_path(out: Path, arm: str, seed: int) -> Path:
+def result_path(out: Path, job: Job) -> Path:
     """Where a job's figures lie once it is done."""
-    return out / "results" / f"{arm}-seed{seed}.json"
+    return out / "results" / f"{job.name}.json"
 
 
-def run_job(out: Path, arm: str, seed: int) -> None:
+def run_job(out: Path, arm: str, seed: int, budget: int | None = None) -> None:
     """Do one job of a study that was begun by `run`; a job that is done is not done again.
 
     Args:
         out: the study's folder.
         arm: name of the arm.
         seed: of training and sampling.
+        budget: training steps; as the generator's config says if None.
     """
-    path = result_path(out, arm, seed)
+    study = read_study(out)
+    job = Job(study.arm(arm), budget, seed)
+    path = result_path(out, job)
     if path.exists():
         return
-    study = read_study(out)
     torch.set_num_threads(study.threads)
-    train(study, out, study.arm(arm), seed)
-    write_json(path, [asdict(row) for row in measure(study, out, study.arm(arm), seed)])
+    train(study, out, job)
+    write_json(path, [asdict(row) for row in measure(study, out, job)])
 
 
 def claim_arms(study: StudyConfig, out: Path) -> None:
@@ -84,40 +86,43 @@ def times_stage(study: StudyConfig) -> str:
     return f"times {sha256_json(list(study.rows))[:8]}"
 
 
-def run_folder(out: Path, arm: Arm, seed: int) -> Path:
-    """The run folder of an arm's training."""
-    return out / "runs" / f"{arm.name}-seed{seed}"
+def run_folder(out: Path, job: Job) -> Path:
+    """The run folder of a job's training."""
+    return out / "runs" / job.name
 
 
-def train(study: StudyConfig, out: Path, arm: Arm, seed: int) -> None:
+def train(study: StudyConfig, out: Path, job: Job) -> None:
     """Train an arm; goes on where a stopped training was."""
+    lengths = () if job.budget is None else (f"--trainer.max_steps={job.budget}",)
     fit(
         [
             *("--config", str(study.generator), f"--data.tokens={out / 'tokens'}"),
-            f"--data.seed={seed}",
-            *(f"--model.{name}={json.dumps(value)}" for name, value in order_arguments(arm).items()),
-            f"--seed_everything={seed}",
-            f"--out={run_folder(out, arm, seed)}",
+            f"--data.seed={job.seed}",
+            *(f"--model.{name}={json.dumps(value)}" for name, value in order_arguments(job.arm).items()),
+            *lengths,
+            f"--seed_everything={job.seed}",
+            f"--out={run_folder(out, job)}",
         ]
     )
 
 
-def measure(study: StudyConfig, out: Path, arm: Arm, seed: int) -> list[Measured]:
+def measure(study: StudyConfig, out: Path, job: Job) -> list[Measured]:
     """Generate clips in each order of the arm with each guidance scale, and measure them."""
-    run = run_folder(out, arm, seed)
+    run = run_folder(out, job)
     losses = read_metrics(run)
     pipeline = VideoPipeline.from_pretrained(run)
     measured = []
-    for place, (row, spec) in enumerate(arm.rows.items()):
+    for place, (row, spec) in enumerate(job.arm.rows.items()):
         loss = "val/loss" if place == 0 else f"val/loss_{spec.name}"
         order = pipeline.find_order(spec.name)
         for scale in study.guidance:
-            clips, labels = generate(study, pipeline, order, scale, seed)
-            if seed == study.seeds[0]:
-                _picture(out / "pictures" / f"{row.replace(' ', '-')}-guidance{scale:g}.webp", study, clips)
+            clips, labels = generate(study, pipeline, order, scale, job.seed)
+            if job.seed == study.seeds[0]:
+                name = row.replace(" ", "-") + ("" if job.budget is None else f"-{job.budget}steps")
+                _picture(out / "pictures" / f"{name}-guidance{scale:g}.webp", study, clips)
             figures = measure_clips(study, out, clips, labels)
-            steps = order.steps
-            measured.append(Measured(row, seed, scale, steps, losses[loss][-1][1], **figures))
+            figures |= {"val_loss": losses[loss][-1][1], "budget": job.budget}
+            measured.append(Measured(row, job.seed, scale, order.steps, **figures))
     return measured
 
 
