@@ -211,7 +211,7 @@ def time_rows(study: StudyConfig, out: Path) -> list[dict[str, Any]]:
     config = SamplingConfig(guidance_scale=max(study.guidance), top_k=study.top_k)
     pipelines: dict[str, tuple[VideoPipeline, OrderSpec]] = {}
     for arm in study.arms:
-        job = Job(arm, arm.budgets[0] if arm.budgets else None, study.seeds[0])
+        job = Job(arm, arm.trainings[0], study.seeds[0])
         pipeline = VideoPipeline.from_pretrained(run_folder(out, job))
         pipelines |= {name: (pipeline, spec) for name, spec in arm.rows.items()}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in pipelines}

@@ -44,6 +44,11 @@ class Arm:
             raise ValueError(f"the orders of arm {self.name!r} are {', '.join(names)}; give none twice")
 
     @property
+    def trainings(self) -> list[int | None]:
+        """Its budgets; None for the generator config's own."""
+        return [*self.budgets] or [None]
+
+    @property
     def rows(self) -> dict[str, OrderSpec]:
         """The orders it generates in, by the name that tables give them: ``any at 1x4x4``."""
         if not self.more_orders:
@@ -161,7 +166,7 @@ class StudyConfig:
         rows = self.rows
         if len(rows) < sum(len(arm.rows) for arm in self.arms):
             raise ValueError(f"two of the arms' rows have one name; the rows are {', '.join(rows)}")
-        budgets = {name: set(arm.budgets or [None]) for arm in self.arms for name in arm.rows}
+        budgets = {name: set(arm.trainings) for arm in self.arms for name in arm.rows}
         pairs = [("compare", a, b) for a, b in self.compare] + [("goals", one.a, one.b) for one in self.goals]
         for where, *pair in pairs:
             for name in pair:
@@ -184,10 +189,7 @@ class StudyConfig:
     def jobs(self) -> list[Job]:
         """All jobs in the sequence in which they are begun: short budgets first, then seed after seed."""
         jobs = [
-            Job(arm, budget, seed)
-            for seed in self.seeds
-            for arm in self.arms
-            for budget in (arm.budgets or [None])
+            Job(arm, budget, seed) for seed in self.seeds for arm in self.arms for budget in arm.trainings
         ]
         return sorted(jobs, key=lambda job: job.budget or 0)
 

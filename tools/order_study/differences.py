@@ -152,16 +152,23 @@ def claimed(
     for a, b in pairs:
         for figure in FIGURES:
             for scale in scales if figure.of_clips else scales[:1]:
-                rows = of_row(measured, a, scale), of_row(measured, b, scale)
-                common = {one.budget for one in rows[0]} & {one.budget for one in rows[1]}
-                subsets = [common, *({budget} for budget in sorted(common, key=lambda one: one or 0))]
-                for subset in subsets if len(common) > 1 else subsets[:1]:
-                    chosen = [[one for one in row if one.budget in subset] for row in rows]
-                    if {(one.budget, one.seed) for one in chosen[0]} & {
-                        (one.budget, one.seed) for one in chosen[1]
-                    }:
-                        found.append(difference(*chosen, figure))
+                row_a, row_b = of_row(measured, a, scale), of_row(measured, b, scale)
+                budgets = _common_budgets(row_a, row_b)
+                if budgets:
+                    found.append(difference(row_a, row_b, figure))
+                for budget in budgets if len(budgets) > 1 else []:
+                    found.append(difference(_at(row_a, budget), _at(row_b, budget), figure))
     return found
+
+
+def _at(row: Sequence[Measured], budget: int | None) -> list[Measured]:
+    return [one for one in row if one.budget == budget]
+
+
+def _common_budgets(a: Sequence[Measured], b: Sequence[Measured]) -> list[int | None]:
+    """The budgets of which both have a seed in common, the longest last."""
+    common = {(one.budget, one.seed) for one in a} & {(one.budget, one.seed) for one in b}
+    return sorted({budget for budget, _ in common}, key=lambda budget: budget or 0)
 
 
 @dataclass(frozen=True)
@@ -182,12 +189,11 @@ def verdicts(goals: Sequence[Goal], scales: Sequence[float], measured: Sequence[
     for goal in goals:
         figure = LOSS if goal.figure == "loss" else FVD
         for scale in scales if figure.of_clips else scales[:1]:
-            rows = of_row(measured, goal.a, scale), of_row(measured, goal.b, scale)
-            common = {(one.budget, one.seed) for one in rows[0]} & {(one.budget, one.seed) for one in rows[1]}
-            if common:
-                longest = max((budget for budget, _ in common), key=lambda budget: budget or 0)
-                chosen = [[one for one in row if one.budget == longest] for row in rows]
-                found.append(_verdict(goal, difference(*chosen, figure)))
+            row_a, row_b = of_row(measured, goal.a, scale), of_row(measured, goal.b, scale)
+            budgets = _common_budgets(row_a, row_b)
+            if budgets:
+                longest = difference(_at(row_a, budgets[-1]), _at(row_b, budgets[-1]), figure)
+                found.append(_verdict(goal, longest))
     return found
 
 
