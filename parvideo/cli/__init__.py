@@ -30,6 +30,7 @@ COMMANDS = {
         "evaluate",
         "compare-reports",
         "fvd-stats",
+        "push",
         "weights",
         "data",
         "toy-data",

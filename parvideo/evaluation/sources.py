@@ -30,6 +30,7 @@ from parvideo.order import GenerationOrder
 from parvideo.pipeline import VideoPipeline
 from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import TOKENIZER, find_folder, fingerprint
+from parvideo.pretrained.hub import origin
 from parvideo.sampling import SamplingConfig
 from parvideo.tokenizer import VideoTokenizer
 
@@ -297,7 +298,7 @@ class GeneratedClips(ClipSource):
             made["order"] = self.order.name
         if latent_frames is not None:
             made |= {"latent_frames": latent_frames, "overlap": overlap}
-        self.description = {"model": str(folder), **made}
+        self.description = {"model": origin(find_folder(folder)) or str(folder), **made}
         if len(pipeline.class_names) in self.labels:
             self.description["unconditional"] = True
         self.manifest = sha256_json({**made, "labels": self.labels})
@@ -337,7 +338,8 @@ class ReconstructedClips(ClipSource):
         self.ids = real.ids
         model = fingerprint(tokenizer_folder(folder))
         self.manifest = sha256_json({"real": real.manifest, "tokenizer": model})
-        self.description = {"tokenizer": str(folder), "fingerprint": model, "hash": self.manifest}
+        name = origin(find_folder(folder)) or str(folder)
+        self.description = {"tokenizer": name, "fingerprint": model, "hash": self.manifest}
 
     def chunks(self, batch_size: int) -> list[list[int]]:
         """See `ClipSource`."""

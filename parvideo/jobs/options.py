@@ -18,7 +18,8 @@ class SampleOptions:
     """What `parvideo sample` generates, and where to.
 
     Attributes:
-        model: a generator's run folder or model folder.
+        model: a generator's run folder or model folder; or, where there is no such folder, owner/name or
+            owner/name@revision on the Hub.
         out: folder for the clips.
         class_: class name; may be repeated; every class if neither this nor an index is given.
         class_index: class by its index, counted from 0; may be repeated; indices follow names.
@@ -74,7 +75,8 @@ class TokenizeOptions:
     """What `parvideo tokenize` encodes, and where to.
 
     Attributes:
-        tokenizer: model folder of the tokenizer, or its run folder.
+        tokenizer: model folder of the tokenizer, or its run folder; or, where there is no such folder,
+            owner/name or owner/name@revision on the Hub.
         data: folder of videos, in UCF-101's layout or class folders.
         out: folder for the tokens.
         clip_format: of the clips; as the tokenizer was trained, where nothing is given.
@@ -130,7 +132,8 @@ class ReconstructOptions:
     """By which tokenizer `parvideo reconstruct` goes, and where to.
 
     Attributes:
-        tokenizer: model folder of a tokenizer or generator, or a run folder.
+        tokenizer: model folder of a tokenizer or generator, or a run folder; or, where there is no such
+            folder, owner/name or owner/name@revision on the Hub.
         out: folder for the videos.
         clip_format: of the clips; as the tokenizer was trained, where nothing is given.
         device: where to compute, such as cuda.
@@ -210,9 +213,11 @@ class EvaluateOptions:
     Attributes:
         real: folder of real videos (UCF-101 or class folders).
         out: the report, a file ending in .json.
-        model: a generator's folder; clips are generated as they are scored.
+        model: a generator's folder, or owner/name[@revision] on the Hub; clips are generated as they are
+            scored.
         clips: folder of generated clips, .npz or .npy as `parvideo sample` writes them.
-        tokenizer: a tokenizer's folder; its reconstructions are scored against their originals (rFVD).
+        tokenizer: a tokenizer's folder, or owner/name[@revision] on the Hub; its reconstructions are scored
+            against their originals (rFVD).
         measure: the feature network, the protocol and the real videos.
         reference: features of the real clips, written by `parvideo fvd-stats`.
         held_out: whether the report also holds the test split: its FVD, and class accuracy by a linear probe;

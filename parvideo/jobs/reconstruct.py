@@ -12,7 +12,8 @@ from parvideo.files import write_json
 from parvideo.jobs.options import ReconstructOptions
 from parvideo.metrics.reconstruction import ReconstructionQuality
 from parvideo.pixels import to_float, to_uint8
-from parvideo.pretrained.folder import load_tokenizer
+from parvideo.pretrained.folder import find_folder, load_tokenizer
+from parvideo.pretrained.hub import origin
 
 
 def reconstruct(files: Sequence[Path], options: ReconstructOptions) -> dict[str, dict[str, float]]:
@@ -60,5 +61,7 @@ def reconstruct(files: Sequence[Path], options: ReconstructOptions) -> dict[str,
         name: {figure: value if math.isfinite(value) else None for figure, value in row.items()}
         for name, row in rows.items()
     }
-    write_json(options.out / "reconstruct.json", finite)  # null: no such frames, or no error at all
+    source = origin(find_folder(options.tokenizer))
+    made_by = {} if source is None else {"tokenizer": source}
+    write_json(options.out / "reconstruct.json", finite | made_by)  # null: no such frames, or no error at all
     return rows

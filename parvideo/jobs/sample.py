@@ -23,6 +23,7 @@ from parvideo.order import GenerationOrder
 from parvideo.pipeline import VideoPipeline
 from parvideo.pipeline.class_names import find_class, is_index
 from parvideo.pretrained.folder import TOKENIZER, find_folder, fingerprint, load_extra
+from parvideo.pretrained.hub import origin
 from parvideo.sampling import SamplingConfig
 
 SETTINGS = "sample.json"
@@ -75,6 +76,7 @@ def sample(options: SampleOptions) -> str | None:
         {
             "model": fingerprint(folder),
             "tokenizer": fingerprint(folder / TOKENIZER),
+            **({} if (source := origin(folder)) is None else {"source": source}),
             "classes": [subject.name for subject in subjects],
             "labels": list(clips.labels),
             "num": options.num,
@@ -170,8 +172,9 @@ def claim_samples(out: Path, settings: dict[str, Any]) -> None:
         raise ValueError(
             f"{out} was begun by an earlier parvideo, whose files hold a batch each; choose another folder"
         )
-    # Earlier parvideos wrote no labels: there the names tell them.
-    claim_folder(path, settings, "clips", {"labels"} - set(there))
+    # Earlier parvideos wrote no labels: there the names tell them. A source is for the reader: the
+    # hashes decide.
+    claim_folder(path, settings, "clips", ({"labels"} - set(there)) | {"source"})
 
 
 def read_beginnings(pipeline: VideoPipeline, model: Path, path: Path, frames: int) -> FirstFrames:

@@ -1,6 +1,6 @@
 """What computes a batch's steps: the plain loop, an engine, or exact decoding in windows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from parvideo.order import GenerationOrder
 from parvideo.pipeline.choices import EngineChoice, check_engine
 from parvideo.sampling import SamplingConfig, StepCallback, fixed_point, generate
 from parvideo.transformer import VideoTransformer
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all) over all batches."""
 
 
 class Steps:
@@ -71,3 +74,8 @@ class Steps:
         if not isinstance(self.made, kind):
             self.made = kind(self.transformer)
         return self.made.generate(order, labels, config, indices, prefix, rng_stream, on_step)
+
+
+def overall(progress: Progress, batch: int, batches: int) -> Progress:
+    """What one of several batches calls after its steps, so that ``progress`` hears of them all."""
+    return lambda done, steps: progress(batch * steps + done, batches * steps)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,15 +14,13 @@ from parvideo.order import GenerationOrder
 from parvideo.pipeline.choices import EngineChoice, find_order
 from parvideo.pipeline.class_names import find_class
 from parvideo.pipeline.decoding import decode_tokens
-from parvideo.pipeline.engines import Steps
+from parvideo.pipeline.engines import Progress, Steps, overall
 from parvideo.pixels import TensorLike, as_tensor, to_float
 from parvideo.pretrained import folder as model_folder
+from parvideo.pretrained import hub
 from parvideo.sampling import SamplingConfig, extend
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.transformer import VideoTransformer
-
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all) over all batches."""
 
 
 class VideoPipeline:
@@ -77,27 +75,34 @@ class VideoPipeline:
 
     @classmethod
     def from_pretrained(
-        cls, folder: Path | str, device: str | torch.device = "cpu", engine: EngineChoice = "auto"
+        cls,
+        folder: Path | str,
+        device: str | torch.device = "cpu",
+        engine: EngineChoice = "auto",
+        revision: str | None = None,
     ) -> Self:
-        """Load a generator's model folder, or the run folder around one.
+        """Load a generator's model folder, or the run folder around one, or a model on the Hub.
 
         Args:
-            folder: the folder.
+            folder: the folder; where there is none of that name, ``owner/name`` on the Hub.
             device: to load it onto.
             engine: what computes the steps, see `VideoPipeline`.
+            revision: branch, tag or commit on the Hub, instead of its main branch.
 
         Raises:
             FileNotFoundError: if there is none.
+            ConnectionError: if the Hub cannot be asked; what works without it is in the message.
             ValueError: if its files do not fit together, or the engine is unknown or not for this device.
         """
-        folder = Path(folder)
+        folder = model_folder.find_folder(folder, revision)
         transformer = model_folder.load_transformer(folder, device)
         tokenizer = model_folder.load_tokenizer(folder, device)
         names, orders = model_folder.load_class_names(folder), model_folder.load_orders(folder)
         notes = model_folder.load_extra(folder)
         pipeline = cls(tokenizer, transformer, names, orders, notes.get("fps"), engine)
-        home = model_folder.find_folder(folder) / model_folder.TOKENIZER
-        pipeline._notes = (notes, model_folder.load_extra(home))
+        if (source := hub.origin(folder)) is not None:
+            notes["source"] = source
+        pipeline._notes = (notes, model_folder.load_extra(folder / model_folder.TOKENIZER))
         return pipeline
 
     def save_pretrained(self, folder: Path | str) -> None:
@@ -154,8 +159,7 @@ class VideoPipeline:
             regions: (rt, rh, rw) of the order, in place of its name. The main order if neither is given.
 
         Raises:
-            ValueError: if both are given, the regions are none, or the model was not trained in such an
-                order; the message names those it was.
+            ValueError: if both are given, or the model was not trained in such an order.
         """
         return find_order(self.orders, name, regions)
 
@@ -239,7 +243,7 @@ class VideoPipeline:
         starts = range(0, len(labels), batch_size)
         plan, made = self._order(order), []
         for number, start in enumerate(starts):
-            on_step = _overall(progress, number, len(starts)) if progress else None
+            on_step = overall(progress, number, len(starts)) if progress else None
             batch = slice(start, start + batch_size)
             made.append(self._steps.generate(plan, labels[batch], config, indices[batch], on_step=on_step))
         return torch.cat(made)
@@ -330,7 +334,7 @@ class VideoPipeline:
             rng_stream: int = 0,
         ) -> Tensor:
             nonlocal done
-            on_step = _overall(progress, done, windows) if progress else None
+            on_step = overall(progress, done, windows) if progress else None
             done += 1
             return self._steps.generate(plan, labels, config, indices, prefix, rng_stream, on_step)
 
@@ -366,11 +370,8 @@ class VideoPipeline:
 
     @torch.inference_mode()
     def decode(self, tokens: TensorLike, batch_size: int = 16) -> Tensor:
-        """Decode token grids int64 ``[B, t, h, w]`` to clips uint8 ``[B, T, H, W, 3]``, on the CPU.
-
-        In memory that grows neither with the number of clips nor with their length
-        (`parvideo.pipeline.decoding`).
-        """
+        """Decode tokens int64 ``[B, t, h, w]`` to clips uint8 ``[B, T, H, W, 3]`` on the CPU, in memory that
+        grows neither with the number of clips nor with their length (`parvideo.pipeline.decoding`)."""
         whole_number(batch_size, "batch_size", least=1)
         frames, height, width = self.clip_shape
         pixels = math.ceil(frames * height * width / self.transformer.grid[0])
@@ -393,7 +394,3 @@ class VideoPipeline:
         whole_number(num_per_class, "num_per_class", least=1)
         labels = [self.resolve_class(name) for name in classes for _ in range(num_per_class)]
         return torch.tensor(labels, device=self._device)
-
-
-def _overall(progress: Progress, batch: int, batches: int) -> Progress:
-    return lambda done, steps: progress(batch * steps + done, batches * steps)

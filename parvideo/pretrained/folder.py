@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from parvideo.datasets.clip_format import NAMES, ClipFormat
 from parvideo.files import AnyPath, atomic_path, read_json, sha256_file, sha256_json, write_json
 from parvideo.order import GenerationOrder, Grid, OrderSpec
+from parvideo.pretrained import hub
 from parvideo.state_dicts import read_safetensors
 from parvideo.tokenizer import TOKENIZERS, VideoTokenizer
 from parvideo.transformer import VideoTransformer
 from parvideo.version import __version__
 
 CONFIG, WEIGHTS, CLASSES, TOKENIZER = "config.json", "weights.safetensors", "classes.json", "tokenizer"
+_MORE = (CLASSES, f"{TOKENIZER}/{CONFIG}", f"{TOKENIZER}/{WEIGHTS}")
+"""What a generator's folder has beside its configuration and weights."""
 FORMAT = 2
 """Format 1 kept a generator's order in its transformer's configuration, index by index; it is still read."""
 
@@ -115,6 +118,8 @@ def save_generator(
 def copy_tokenizer(source: AnyPath, target: AnyPath) -> None:
     """Copy a tokenizer's model folder; an equal copy that is there already is left alone.
 
+    The copy of one that was fetched from the Hub says so (``source``: owner/name@commit).
+
     Raises:
         ValueError: if ``source`` holds something else.
     """
@@ -122,9 +127,12 @@ def copy_tokenizer(source: AnyPath, target: AnyPath) -> None:
     _read_config(source, "tokenizer")
     if (target / CONFIG).is_file() and fingerprint(target) == fingerprint(source):
         return
-    for name in (WEIGHTS, CONFIG):
-        with atomic_path(target / name) as temporary:
-            temporary.write_bytes((source / name).read_bytes())
+    with atomic_path(target / WEIGHTS) as temporary:
+        temporary.write_bytes((source / WEIGHTS).read_bytes())
+    document = read_json(source / CONFIG)
+    if (fetched := hub.origin(source)) is not None:
+        document["extra"] = {**document["extra"], "source": fetched}
+    write_json(target / CONFIG, document)
 
 
 def load_tokenizer(folder: AnyPath, device: str | torch.device = "cpu") -> VideoTokenizer:
@@ -266,22 +274,56 @@ def load_clip_format(folder: AnyPath) -> ClipFormat:
         raise ValueError(f"{folder / CONFIG}: clip_format: {error}") from error
 
 
-def find_folder(folder: AnyPath) -> Path:
-    """The model folder meant by ``folder``: itself, or ``model/`` inside a run's folder.
+def find_folder(folder: AnyPath, revision: str | None = None) -> Path:
+    """The model folder meant by ``folder``: the one place that knows where a model is.
+
+    Args:
+        folder: a model folder, or a run's folder with ``model/`` in it; where there is no such folder,
+            ``owner/name`` or ``owner/name@revision`` on the Hub, whose files are fetched
+            (`parvideo.pretrained.hub`).
+        revision: branch, tag or commit on the Hub.
 
     Raises:
-        FileNotFoundError: if neither is one; the message says what is there.
+        FileNotFoundError: if there is neither; the message says what is there.
+        ConnectionError: if the Hub cannot be asked.
+        ValueError: if what the Hub has is no model of ours, or a revision is given of a folder on this disk.
     """
+    name = str(folder) if revision is None else f"{folder}@{revision}"
     folder = Path(folder)
+    if revision is not None and folder.exists():
+        raise ValueError(
+            f"revision is {revision!r}, but {folder} lies on this disk and has none; leave it out"
+        )
     for candidate in (folder, folder / "model"):
         if (candidate / CONFIG).is_file():
             return candidate
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
+        model = None if folder.exists() else hub.parse(name)
+        if model is None:
+            raise FileNotFoundError(
+                f"there is no folder {name}, and no model on the Hub is called so (but owner/name or "
+                "owner/name@revision)"
+            )
+        return hub.fetch(model, (CONFIG, WEIGHTS), _MORE)
     inside = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
     raise FileNotFoundError(
         f"{folder} is no model folder: it holds neither {CONFIG} nor model/{CONFIG}, but {inside}"
     )
+
+
+def model_files(folder: AnyPath) -> dict[str, Path]:
+    """The files that a model folder consists of, by their path in it, once they are known to load.
+
+    Raises:
+        FileNotFoundError: if there is no model folder, or a file is missing.
+        ValueError: if they do not fit together.
+    """
+    folder = find_folder(folder)
+    load_tokenizer(folder)
+    if load_kind(folder) == "tokenizer":
+        return {name: folder / name for name in (CONFIG, WEIGHTS)}
+    load_transformer(folder), load_class_names(folder), load_orders(folder)
+    return {name: folder / name for name in (CONFIG, WEIGHTS, *_MORE)}
 
 
 def fingerprint(folder: AnyPath) -> str:
