@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from parvideo.cli import COMMANDS, main, summary
-from tests.cli.flat import option_names
+from tests.flat import option_names
 
 HEAVY = {
     "torch",

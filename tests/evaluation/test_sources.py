@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from parvideo.datasets import load_videos
+from parvideo.evaluation.feature_store import FeatureSet
 from parvideo.evaluation.protocols import LARP_10K
 from parvideo.evaluation.sources import (
     ClipSource,
@@ -18,6 +19,7 @@ from parvideo.evaluation.sources import (
     RealClips,
     ReconstructedClips,
     SavedClips,
+    copied_labels,
     uniform_labels,
 )
 from parvideo.pipeline import VideoPipeline
@@ -190,3 +192,49 @@ def test_uniform_labels_differ_in_count_by_one_at_most(count: int, classes: int)
     counts = [labels.count(label) for label in range(classes)]
     assert sum(counts) == len(labels) == count
     assert max(counts) - min(counts) <= 1
+
+
+def test_a_window_is_cut_to_its_first_frames(toy_folder: Path) -> None:
+    small = PROTOCOL.customized(clip_policy="center", window=11)
+    source = RealClips(load_videos(toy_folder, "train"), small)
+    whole = RealClips(load_videos(toy_folder, "train"), small.customized(frames=11))
+    ((a,), (b,)) = (list(s.batches(s.ids[:2], 2)) for s in (source, whole))
+    assert torch.equal(a.clips, b.clips)
+
+
+@pytest.mark.parametrize("how", [{"source_resize": "tf1"}, {"quantization": "truncate"}])
+def test_other_resize_chains_start_from_source_pixels(toy_folder: Path, how: dict[str, str]) -> None:
+    videos = load_videos(toy_folder, "train")
+    small = PROTOCOL.customized(size=8)
+    plain, other = RealClips(videos, small), RealClips(videos, small.customized(**how))
+    ((a,), (b,)) = (list(source.batches(source.ids[:2], 2)) for source in (plain, other))
+    assert a.clips.shape == b.clips.shape == (2, 9, 8, 8, 3)
+    assert 0 < (a.clips.float() - b.clips.float()).abs().mean() < 16
+
+
+def test_random_starts_give_more_clips_than_videos(toy_folder: Path) -> None:
+    videos = load_videos(toy_folder, "train")
+    protocol = PROTOCOL.customized(clip_policy="random", real_count=20)
+    source, again = RealClips(videos, protocol), RealClips(videos, protocol, workers=1)
+    assert len(videos) == 8
+    assert len(source.ids) == len(set(source.ids)) == 20
+    batches, repeated = (list(s.batches(s.ids, 3)) for s in (source, again))
+    ids, clips = (torch.cat([getattr(b, name) for b in batches]) for name in ("ids", "clips"))
+    assert ids.tolist() == source.ids
+    assert len({clip.numpy().tobytes() for clip in clips}) > 12  # 8 videos: second and third draws differ
+    assert torch.equal(clips, torch.cat([b.clips for b in repeated]))
+
+
+def test_copied_labels_cover_the_classes() -> None:
+    ids = np.arange(1000)
+    real = FeatureSet(np.zeros((1000, 1), np.float32), ids, ids, ids // 100)
+    assert len(set(copied_labels(real, 100, seed=0))) == 10
+    assert np.bincount(copied_labels(real, 2000, seed=0)).tolist() == [200] * 10
+
+
+def test_what_a_killed_sample_left_half_written_is_not_read(tmp_path: Path) -> None:
+    write_clips(tmp_path)
+    whole = SavedClips(tmp_path)
+    (tmp_path / ".clips-00002-x1y2.npz").write_bytes(b"PK half a file")
+    killed = SavedClips(tmp_path)
+    assert (killed.ids, killed.manifest) == (whole.ids, whole.manifest)

@@ -20,7 +20,7 @@ from parvideo.files import config_folder, read_json, sha256_json, write_json
 from parvideo.metrics.extractors.small_i3d import SmallI3D, SmallI3DExtractor
 from parvideo.training.cli import fit
 from parvideo.training.data import ClipDataModule, TokenDataModule
-from tests.cli.flat import call
+from tests.flat import call
 
 FORM: dict[str, Any] = {"frames": 5, "size": 16, "fps": 12.5}
 

@@ -17,14 +17,6 @@ SMALL = 40
 EXCUSED: dict[str, str] = {
     "demo/report.py": "to come",
     "demo/run.py": "the whole demo: tests/demo/test_steps.py, with --slow",
-    "jobs/evaluate.py": "tests/cli/test_evaluate.py, by the command around it",
-    "jobs/export.py": "tests/cli/test_export.py, by the command around it",
-    "jobs/first_frames.py": "to come",
-    "jobs/fvd_stats.py": "tests/cli/test_evaluate.py, by the command around it",
-    "jobs/reconstruct.py": "tests/cli/test_reconstruct.py, by the command around it",
-    "jobs/sample.py": "tests/cli/test_sample.py, by the command around it",
-    "jobs/scoring_request.py": "to come",
-    "jobs/tokenize.py": "tests/cli/test_tokenize.py, by the command around it",
 }
 """Modules without a test file of their own, and why."""
 

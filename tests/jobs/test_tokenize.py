@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from parvideo.cli.tokenize import tokenize
 from parvideo.datasets import ClipDataset, TokenDataset, TokenWriter, load_videos
+from parvideo.jobs.tokenize import tokenize
 from parvideo.pixels import to_float
 from parvideo.pretrained.folder import fingerprint, load_tokenizer, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
-from tests.cli.flat import call
+from tests.flat import call
 
 
 def test_tokens_are_those_of_the_clips(toy_folder: Path, tokenizer_folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Commands called with their options side by side, as on the command line, not in their groups."""
+"""Commands and jobs called with their options side by side, as on the command line, not in their groups."""
 
 import dataclasses
 import inspect
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def call(function: Callable[..., Any], *values: Any, **options: Any) -> Any:
-    """Call a command's function, whose last parameter is a dataclass of options.
+    """Call a command or job, whose last parameter is a dataclass of options.
 
     Args:
-        function: the command's.
+        function: the command or job.
         values: of its other parameters, then of the first fields of the dataclass.
         options: other fields, of the dataclass or of those in it.
     """
