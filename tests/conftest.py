@@ -7,9 +7,6 @@ from pathlib import Path
 # As the command does, and before torch is imported: threads that spin while they wait make tests crawl
 # on a machine that others share.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# What is kept of files (checksums) is kept for these tests alone, and for the processes that they start.
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="parvideo-tests-")
-
 import hypothesis
 import pytest
 import torch
@@ -19,6 +16,8 @@ from parvideo.metrics.extractors import i3d_weights
 from tests import world
 
 USER_CACHE = cache_folder()
+# What is kept of files (checksums) is kept for these tests alone, and for the processes that they start.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="parvideo-tests-")
 
 # A deadline is a time asserted; derandomized examples make a red test red for everyone.
 hypothesis.settings.register_profile("parvideo", deadline=None, derandomize=True)
