@@ -24,6 +24,8 @@ def reconstruct(files: list[Path], /, options: ReconstructOptions) -> None:
     from parvideo.jobs import reconstruct as job
 
     print(_table(job.reconstruct(files, options)))
+    if options.bf16:
+        print(job.state_loss(files, options))
 
 
 def _table(rows: dict[str, dict[str, float]]) -> str:

@@ -296,13 +296,13 @@ class GeneratedClips(ClipSource):
         # Only what was asked for, so that evaluations that earlier parvideos began go on.
         if self.order is not pipeline.orders[0]:
             made["order"] = self.order.name
+        made |= pipeline.decoder.record(pipeline.transformer.head.weight.device)
         if latent_frames is not None:
             made |= {"latent_frames": latent_frames, "overlap": overlap}
         self.description = {"model": origin(find_folder(folder)) or str(folder), **made}
         if len(pipeline.class_names) in self.labels:
             self.description["unconditional"] = True
-        self.manifest = sha256_json({**made, "labels": self.labels})
-        self.description["hash"] = self.manifest
+        self.manifest = self.description["hash"] = sha256_json({**made, "labels": self.labels})
 
     def batches(self, ids: Sequence[int], batch_size: int) -> Iterator[ScoredClips]:
         """See `ClipSource`."""

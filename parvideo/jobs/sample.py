@@ -87,6 +87,7 @@ def sample(options: SampleOptions) -> str | None:
             "first_frames": beginnings and beginnings.description(),
             "latent_frames": generation.latent_frames,
             "overlap": generation.overlap if generation.latent_frames is not None else None,
+            **pipeline.decoder.record(fabric.device),
         },
     )
     if fabric.is_global_zero:

@@ -14,12 +14,16 @@ from parvideo.datasets.identity import identity
 from parvideo.datasets.skipped import check_classes
 from parvideo.datasets.tokens import check_begun
 from parvideo.files import sha256_json
+from parvideo.jobs.bf16_loss import in_float32, state_bf16_loss
 from parvideo.jobs.devices import launch, progress_disabled, shard_work
 from parvideo.jobs.options import TokenizeOptions
 from parvideo.pixels import to_float
 from parvideo.pretrained.folder import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.training.data import ClipsByEpoch, say_listing, split_videos
+
+LOSS_CLIPS = 4
+"""Clips by which `tokenize` states what decoding in bfloat16 costs, spread over a split."""
 
 
 def tokenize(options: TokenizeOptions) -> dict[Path, TokenManifest]:
@@ -72,6 +76,10 @@ def tokenize(options: TokenizeOptions) -> dict[Path, TokenManifest]:
     # Only now, when nothing is refused any more, is anything written.
     if fabric.is_global_zero:
         copy_tokenizer(tokenizer, out / TOKENIZER)
+        clips = work[-1][1]  # the test split's, where there is one
+        count = min(LOSS_CLIPS, len(clips))
+        places = [len(clips) * number // count for number in range(count)]
+        state_bf16_loss(out / TOKENIZER, network, (clips.draw(0, place)["clip"][None] for place in places))
     for split, clips, plan, mirrors in work:
         with torch.inference_mode():
             _encode(network, clips, plan, mirrors, out / split, options, fabric)
@@ -170,9 +178,6 @@ def _encode(
 
 
 def _ids(network: VideoTokenizer, clips: Tensor) -> Tensor:
-    """Tokens of uint8 clips, in float32 whatever surrounds it: a rounding near a border is another token."""
-    with (
-        torch.autocast(clips.device.type, enabled=False),
-        torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
-    ):
+    """Tokens of uint8 clips."""
+    with in_float32(clips.device):
         return network.encode(to_float(clips))

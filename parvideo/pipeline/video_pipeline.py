@@ -13,7 +13,7 @@ from parvideo.checks import whole_number
 from parvideo.order import GenerationOrder
 from parvideo.pipeline.choices import EngineChoice, find_order
 from parvideo.pipeline.class_names import find_class
-from parvideo.pipeline.decoding import decode_tokens
+from parvideo.pipeline.decoding import Decoder, stated_loss
 from parvideo.pipeline.engines import Progress, Steps, overall
 from parvideo.pixels import TensorLike, as_tensor, to_float
 from parvideo.pretrained import folder as model_folder
@@ -64,6 +64,7 @@ class VideoPipeline:
         self.tokenizer, self.transformer = tokenizer.eval(), transformer.eval()
         self.class_names = list(class_names)
         self._steps = Steps(self.transformer, engine)
+        self.decoder = Decoder(self.tokenizer)
         self.fps = fps
         self.clip_shape = tokenizer.clip_shape(transformer.grid)
         if not orders:
@@ -103,6 +104,7 @@ class VideoPipeline:
         if (source := hub.origin(folder)) is not None:
             notes["source"] = source
         pipeline._notes = (notes, model_folder.load_extra(folder / model_folder.TOKENIZER))
+        pipeline.decoder.loss_db = stated_loss(pipeline._notes[1])
         return pipeline
 
     def save_pretrained(self, folder: Path | str) -> None:
@@ -373,9 +375,8 @@ class VideoPipeline:
         """Decode tokens int64 ``[B, t, h, w]`` to clips uint8 ``[B, T, H, W, 3]`` on the CPU, in memory that
         grows neither with the number of clips nor with their length (`parvideo.pipeline.decoding`)."""
         whole_number(batch_size, "batch_size", least=1)
-        frames, height, width = self.clip_shape
-        pixels = math.ceil(frames * height * width / self.transformer.grid[0])
-        return decode_tokens(self.tokenizer, as_tensor(tokens, "tokens"), pixels, batch_size)
+        pixels = math.prod(self.clip_shape) / self.transformer.grid[0]
+        return self.decoder.decode(as_tensor(tokens, "tokens"), math.ceil(pixels), batch_size)
 
     def _order(self, order: str | GenerationOrder | None) -> GenerationOrder:
         return order if isinstance(order, GenerationOrder) else self.find_order(order)

@@ -142,9 +142,7 @@ def load_tokenizer(folder: AnyPath, device: str | torch.device = "cpu") -> Video
         FileNotFoundError: if there is no model folder.
         ValueError: if it holds something else, or weights that do not fit.
     """
-    folder = find_folder(folder)
-    if _read_config(folder)["kind"] == "generator":
-        folder = folder / TOKENIZER
+    folder = find_tokenizer(folder)
     document = _read_config(folder, "tokenizer")
     if document["class"] not in TOKENIZERS:
         known = ", ".join(TOKENIZERS)
@@ -258,6 +256,19 @@ def load_extra(folder: AnyPath) -> dict[str, Any]:
     return {**document["extra"], **document.get("clip_format", {})}
 
 
+def add_note(folder: AnyPath, name: str, value: Any) -> None:
+    """Add something to a model folder's ``extra``; the model and its `fingerprint` stay the same.
+
+    Args:
+        folder: a model folder.
+        name: of what is added; what had that name is replaced.
+        value: JSON-able.
+    """
+    folder = find_folder(folder)
+    document = _read_config(folder)
+    write_json(folder / CONFIG, {**document, "extra": {**document["extra"], name: value}})
+
+
 def load_clip_format(folder: AnyPath) -> ClipFormat:
     """The clips that a model was trained on, as far as its folder says.
 
@@ -324,6 +335,12 @@ def model_files(folder: AnyPath) -> dict[str, Path]:
         return {name: folder / name for name in (CONFIG, WEIGHTS)}
     load_transformer(folder), load_class_names(folder), load_orders(folder)
     return {name: folder / name for name in (CONFIG, WEIGHTS, *_MORE)}
+
+
+def find_tokenizer(folder: AnyPath) -> Path:
+    """The tokenizer's model folder: `find_folder`'s own, or the one inside a generator's."""
+    folder = find_folder(folder)
+    return folder / TOKENIZER if _read_config(folder)["kind"] == "generator" else folder
 
 
 def fingerprint(folder: AnyPath) -> str:

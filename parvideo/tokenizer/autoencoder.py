@@ -6,6 +6,7 @@ T = 1 + k * (time factor) frames gives 1 + k latent frames, and the first latent
 alone; so an image is a clip of one frame.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
@@ -224,6 +225,15 @@ class CausalVideoTokenizer(VideoTokenizer):
         """
         self.decoder.to(torch.bfloat16).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return self
+
+    def with_bf16_decoder(self) -> Self:
+        """A tokenizer of this one's encoder and quantizer that decodes in bf16; this one stays as it was.
+
+        See `decode_in_bf16`.
+        """
+        other = copy.copy(self)
+        other._modules = {**self._modules, "decoder": copy.deepcopy(self.decoder)}
+        return other.decode_in_bf16()
 
     def forward(self, clips: Tensor) -> Reconstruction:
         """Encode, quantize and decode float clips ``[B, 3, T, H, W]``; what training runs.

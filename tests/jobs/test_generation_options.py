@@ -4,8 +4,10 @@ import dataclasses
 from typing import Any
 
 import pytest
+import torch
 
 from parvideo.jobs.generation_options import PLAIN, GenerationOptions
+from parvideo.pipeline.decoding import Decoder
 from parvideo.sampling import SamplingConfig
 
 
@@ -58,6 +60,7 @@ def test_a_pipeline_is_set_to_what_is_asked_for() -> None:
 
     class Pipeline:
         window: int | None = None
+        decoder = Decoder(torch.nn.Identity())  # type: ignore[arg-type]
 
         def check_length(self, *asked: Any) -> None:
             seen["length"] = asked
@@ -67,6 +70,10 @@ def test_a_pipeline_is_set_to_what_is_asked_for() -> None:
             return "the order"
 
     pipeline: Any = Pipeline()
-    options = GenerationOptions(regions="1,2,2", latent_frames=7, overlap=2, window=5)
+    options = GenerationOptions(
+        regions="1,2,2", latent_frames=7, overlap=2, window=5, decoder_dtype="float32"
+    )
+    pipeline.decoder.loss_db = 0.0
     assert options.prepare(pipeline, 3) == "the order"
+    assert pipeline.decoder.dtype(torch.device("cpu")) == "float32"
     assert (pipeline.window, seen) == (5, {"length": (7, 2, 3), "order": (None, (1, 2, 2))})

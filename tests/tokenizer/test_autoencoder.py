@@ -224,6 +224,20 @@ def test_bf16_decoding_is_close_and_leaves_tokens_alone(name: str) -> None:
         assert (autocast - whole).abs().mean() / whole.abs().mean() < 0.03
 
 
+def test_a_twin_that_decodes_in_bf16_shares_the_rest_and_leaves_the_original_alone() -> None:
+    exact = build("light").eval()
+    state = {name: value.clone() for name, value in exact.state_dict().items()}
+    twin = exact.with_bf16_decoder()
+    ids = exact.encode(clips(5))
+    with torch.no_grad():
+        rough = CausalVideoTokenizer(**exact.config).eval()
+        rough.load_state_dict(state)
+        assert torch.equal(twin.decode(ids), rough.decode_in_bf16().decode(ids))
+    assert twin.encoder is exact.encoder
+    assert {p.dtype for p in twin.decoder.parameters()} == {torch.bfloat16}
+    assert all(torch.equal(value, state[name]) for name, value in exact.state_dict().items())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["base", "nbp"])
 def test_whole_presets_are_causal(name: str) -> None:
