@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= runs/demo
 
-.PHONY: setup demo demo-smoke test test-slow lint format clean
+.PHONY: setup demo demo-smoke test test-app test-slow lint format clean
 
 setup: $(VENV)/.installed
 
@@ -23,6 +23,11 @@ demo: setup
 demo-smoke: setup
 	rm -rf runs/demo-smoke
 	$(BIN)/parvideo demo --preset smoke --out runs/demo-smoke
+
+# The page of `parvideo app` in a headless browser; Chromium has to be there.
+test-app: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app]' playwright
+	$(BIN)/python -m pytest tests/app
 
 lint: setup
 	$(BIN)/ruff check .

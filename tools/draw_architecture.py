@@ -26,7 +26,7 @@ LAYERS: list[list[str]] = [
     ["pipeline"],
     ["evaluation", "training", "benchmark"],
     ["jobs"],
-    ["demo"],
+    ["demo", "app"],
     ["cli"],
 ]
 """The rooms: folders, and files in the package's root. A room imports only rooms of lower layers."""
@@ -47,6 +47,7 @@ ACROSS = {
     "benchmark": 9.4,
     "jobs": 2.8,
     "demo": 4.6,
+    "app": 7.6,
     "cli": 6.5,
 }
 """Where a room lies in the picture, 0 to 10, so that few edges cross; others are spread over their layer."""

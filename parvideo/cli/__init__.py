@@ -30,6 +30,7 @@ COMMANDS = {
         "evaluate",
         "compare-reports",
         "fvd-stats",
+        "app",
         "push",
         "weights",
         "data",

@@ -22,7 +22,7 @@ from parvideo.engine.base import EngineBase, Request
 from parvideo.engine.large_pages import use_large_pages
 from parvideo.engine.packed import normalize
 from parvideo.order import GenerationOrder
-from parvideo.sampling import SamplingConfig, StepCallback
+from parvideo.sampling import SamplingConfig, StepCallback, TokenCallback
 from parvideo.transformer.model import VideoTransformer
 
 SCORES = 1 << 18
@@ -106,6 +106,7 @@ class CpuEngine(EngineBase):
         prefix: Tensor | None = None,
         rng_stream: int = 0,
         on_step: StepCallback | None = None,
+        on_tokens: TokenCallback | None = None,
     ) -> Tensor:
         """Generate the tokens of a batch of clips; arguments, result and errors as of `sampling.generate`."""
         run = self.start(order, labels, config, indices, prefix, rng_stream)
@@ -113,6 +114,8 @@ class CpuEngine(EngineBase):
             self.step(run, step)
             if on_step is not None:
                 on_step(step + 1, order.steps)
+            if on_tokens is not None:
+                on_tokens(run.tokens[: run.batch], step + 1)
         return order.unflatten(run.tokens[: run.batch])
 
     @torch.inference_mode()

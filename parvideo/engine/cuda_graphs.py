@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from parvideo.engine.base import EngineBase, EngineSlots, Request
 from parvideo.engine.packed import normalize
 from parvideo.order import GenerationOrder
-from parvideo.sampling import BROKEN_LOGITS, NO_TOKEN, SamplingConfig, StepCallback
+from parvideo.sampling import BROKEN_LOGITS, NO_TOKEN, SamplingConfig, StepCallback, TokenCallback
 from parvideo.transformer.model import VideoTransformer
 
 BUCKET = 128
@@ -152,6 +152,7 @@ class CudaGraphEngine(EngineBase):
         prefix: Tensor | None = None,
         rng_stream: int = 0,
         on_step: StepCallback | None = None,
+        on_tokens: TokenCallback | None = None,
     ) -> Tensor:
         """Generate the tokens of a batch of clips; arguments, result and errors as of `sampling.generate`.
 
@@ -165,6 +166,8 @@ class CudaGraphEngine(EngineBase):
                 self.step(run, self.key(order, step, step <= request.last_guided))
                 if on_step is not None:
                     on_step(step + 1, order.steps)
+                if on_tokens is not None:
+                    on_tokens(run.tokens[: run.batch, : order.num_tokens], step + 1)
             _check(run)
             return order.unflatten(run.tokens[: run.batch, : order.num_tokens])
 

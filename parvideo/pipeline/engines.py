@@ -9,7 +9,7 @@ from parvideo.engine.cpu import CpuEngine
 from parvideo.engine.cuda_graphs import CudaGraphEngine
 from parvideo.order import GenerationOrder
 from parvideo.pipeline.choices import EngineChoice, check_engine
-from parvideo.sampling import SamplingConfig, StepCallback, fixed_point, generate
+from parvideo.sampling import SamplingConfig, StepCallback, TokenCallback, fixed_point, generate
 from parvideo.transformer import VideoTransformer
 
 Progress = Callable[[int, int], None]
@@ -50,6 +50,7 @@ class Steps:
         prefix: Tensor | None = None,
         rng_stream: int = 0,
         on_step: StepCallback | None = None,
+        on_tokens: TokenCallback | None = None,
     ) -> Tensor:
         """One batch of token grids; arguments, result and errors as of `parvideo.sampling.generate`.
 
@@ -63,17 +64,18 @@ class Steps:
                     "computed by parvideo.sampling.fixed_point; leave engine at 'auto' or window at None"
                 )
             asked = (labels, config, indices, prefix, rng_stream, on_step, self.window)
-            return fixed_point.generate(self.transformer, order, *asked)
+            return fixed_point.generate(self.transformer, order, *asked, on_tokens=on_tokens)
         engine = self.engine
         if engine == "auto":
             on_cpu = self.transformer.head.weight.device.type == "cpu"
             engine = "cpu" if on_cpu and config.noise == "uniform" else "plain"
         if engine == "plain":
-            return generate(self.transformer, order, labels, config, indices, prefix, rng_stream, on_step)
+            asked_of_loop = (labels, config, indices, prefix, rng_stream, on_step, on_tokens)
+            return generate(self.transformer, order, *asked_of_loop)
         kind = CpuEngine if engine == "cpu" else CudaGraphEngine
         if not isinstance(self.made, kind):
             self.made = kind(self.transformer)
-        return self.made.generate(order, labels, config, indices, prefix, rng_stream, on_step)
+        return self.made.generate(order, labels, config, indices, prefix, rng_stream, on_step, on_tokens)
 
 
 def overall(progress: Progress, batch: int, batches: int) -> Progress:

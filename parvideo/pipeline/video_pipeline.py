@@ -18,7 +18,7 @@ from parvideo.pipeline.engines import Progress, Steps, overall
 from parvideo.pixels import TensorLike, as_tensor, to_float
 from parvideo.pretrained import folder as model_folder
 from parvideo.pretrained import hub
-from parvideo.sampling import SamplingConfig, extend
+from parvideo.sampling import SamplingConfig, TokenCallback, extend
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.transformer import VideoTransformer
 
@@ -223,6 +223,7 @@ class VideoPipeline:
         indices: Sequence[int] | None = None,
         progress: Progress | None = None,
         order: str | GenerationOrder | None = None,
+        on_tokens: TokenCallback | None = None,
     ) -> Tensor:
         """Generate token grids, int64 ``[B, t, h, w]`` on the model's device, for labels int64 ``[B]``.
 
@@ -234,6 +235,7 @@ class VideoPipeline:
             indices: number of each clip, which with the seed keys its random numbers; 0..B-1 if not given.
             progress: called after each step.
             order: to generate in, or its name; see `find_order`.
+            on_tokens: called with the ordered tokens of the batch under way.
 
         Raises:
             ValueError: if ``batch_size`` is not positive, or there are no labels or one is out of range.
@@ -247,7 +249,8 @@ class VideoPipeline:
         for number, start in enumerate(starts):
             on_step = overall(progress, number, len(starts)) if progress else None
             batch = slice(start, start + batch_size)
-            made.append(self._steps.generate(plan, labels[batch], config, indices[batch], on_step=on_step))
+            asked = (labels[batch], config, indices[batch])
+            made.append(self._steps.generate(plan, *asked, on_step=on_step, on_tokens=on_tokens))
         return torch.cat(made)
 
     @torch.inference_mode()

@@ -25,6 +25,7 @@ from parvideo.pixels import TensorLike, as_tensor
 from parvideo.sampling.config import SamplingConfig
 from parvideo.sampling.loop import (
     StepCallback,
+    TokenCallback,
     check_largest,
     check_request,
     draw_unchecked,
@@ -62,6 +63,7 @@ def generate(
     on_step: StepCallback | None = None,
     window: int = 32,
     count: CallCount | None = None,
+    on_tokens: TokenCallback | None = None,
 ) -> Tensor:
     """Generate the tokens of a batch of clips; arguments, result and errors as of `sampling.generate`, and:
 
@@ -76,6 +78,7 @@ def generate(
         on_step: called after each call with the steps that all clips have done and the steps in all.
         window: slots computed in a call for each clip, at most; whole groups, at least one.
         count: where to count calls and rows.
+        on_tokens: called after each call with the tokens so far, and the steps that all clips have done.
 
     Raises:
         ValueError: if ``window`` is not positive.
@@ -93,6 +96,8 @@ def generate(
         run.call(count)
         if on_step is not None:
             on_step(min(run.steps, default=order.steps), order.steps)
+        if on_tokens is not None:
+            on_tokens(run.tokens_so_far(), min(run.steps, default=order.steps))
     return order.unflatten(run.finished)
 
 
@@ -180,6 +185,12 @@ class _Run:
             settled = self.bounds[self.steps[row]] - start
             check_largest(largest[row, :settled])
         self._leave()
+
+    def tokens_so_far(self) -> Tensor:
+        """Ordered tokens of all clips, int64 ``[B, N]``: finished ones, and settled or guessed ones."""
+        tokens = self.finished.clone()
+        tokens[self.clips] = self.tokens[:, : self.order.num_tokens]
+        return tokens
 
     def _hidden(self, slots: Tensor, seen: Tensor) -> Tensor:
         """Last hidden states, of the clips and then of their unguided copies: ``[copies, B, S, dim]``."""

@@ -23,6 +23,10 @@ from parvideo.transformer.model import VideoTransformer
 StepCallback = Callable[[int, int], None]
 """Called after each step with the number of steps done and their total."""
 
+TokenCallback = Callable[[Tensor, int], None]
+"""Called after each call of the transformer with the ordered tokens so far, int64 ``[B, N]``, to be copied by
+who keeps them, and with how many steps of the order are done: tokens of later steps mean nothing yet."""
+
 BROKEN_LOGITS = (
     "the logits hold NaN or infinity: the weights or the activations (half precision?) are broken, or the "
     "guidance scale is too large"
@@ -164,6 +168,7 @@ def generate(
     prefix: TensorLike | None = None,
     rng_stream: int = 0,
     on_step: StepCallback | None = None,
+    on_tokens: TokenCallback | None = None,
 ) -> Tensor:
     """Generate the tokens of a batch of clips, one group of the order per forward call.
 
@@ -177,6 +182,7 @@ def generate(
             (frame-conditional generation); they come back unchanged.
         rng_stream: which of a sample's independent streams of random numbers to draw from.
         on_step: called after each step with (steps done, steps in all).
+        on_tokens: called after each step with the tokens so far.
 
     Returns:
         int64 ``[B, t, h, w]``.
@@ -220,6 +226,8 @@ def generate(
         tokens[:, here] = torch.where(prefix_mask[here], tokens[:, here], drawn)
         if on_step is not None:
             on_step(step + 1, order.steps)
+        if on_tokens is not None:
+            on_tokens(tokens, step + 1)
     return order.unflatten(tokens)
 
 
