@@ -128,6 +128,8 @@ class CudaGraphEngine(EngineBase):
             self._embeddings = torch.cat([embedding.weight for embedding in embeddings])
             targets = cast(Iterable[nn.Embedding], transformer.target_embedding)
             self._target_embeddings = [part.weight.to(torch.float32, copy=True) for part in targets]
+            names = transformer.order_embedding
+            self._order_embedding = None if names is None else names.weight.to(torch.float32, copy=True)
         super().__init__(transformer, dtype, packed=False)
         self._run: StaticRun | None = None
         self._ascending = torch.arange(math.prod(transformer.grid), device=self.device)
@@ -300,6 +302,8 @@ class CudaGraphEngine(EngineBase):
         source = request.slots.layout.source
         places = zip(self._target_embeddings, request.slots.layout.target.unbind(-1), strict=False)
         targets = [embedding[place] for embedding, place in places]
+        if self._order_embedding is not None:
+            targets.append(self._order_embedding[request.slots.layout.number].expand(slots, -1))
         run = StaticRun(
             request.slots,
             torch.where(source >= 0, source, slots - 1 - source),

@@ -1,6 +1,5 @@
 """The Lightning module that trains a generator: a transformer on the tokens of labelled clips."""
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -17,7 +16,9 @@ from parvideo.training.data import TokenDataModule, TokenSpec
 from parvideo.training.initial_weights import start_from
 from parvideo.training.private_apis import batches_begun
 from parvideo.training.schedules import warmup_cosine
+from parvideo.training.several_orders import as_teacher, check_teacher, check_weights, draw_order
 from parvideo.transformer import VideoTransformer, next_token_loss
+from parvideo.transformer.factorization import token_divergence
 from parvideo.transformer.rotary import QueryPositions
 
 
@@ -60,6 +61,14 @@ class GeneratorModule(lightning.LightningModule):
             ``more_orders`` it is told in any case. The paper does not.
         query_positions: ``target`` turns a slot's query by the place of the token it predicts, ``source`` by
             that of the token it is fed, as the paper does (see `VideoTransformer`).
+        order_weights: how often each order is drawn, in proportion, by the orders' names: ``{1x1x1: 3, 1x4x4:
+            1}`` trains three batches of four in 1x. All as often if null.
+        order_embedding: tell the transformer which order it is in (``order_names`` of `VideoTransformer`).
+        distillation: weight of what a faster order learns from 1x: to its loss is added so many times the
+            divergence of its distribution at each place from that of the same transformer in 1x, without
+            dropout and gradients. 1x must be among the orders. It costs a forward pass in 1x for every batch
+            in another order, a third more of its computing. 1x sees other tokens than the faster order does
+            (those before in raster order), so a large weight draws it away from what it sees.
         init_from: a model folder whose weights training starts from; random ones without.
         fused: update weights in one kernel (not with `16-mixed` precision); on CUDA if null.
 
@@ -96,6 +105,9 @@ class GeneratorModule(lightning.LightningModule):
         more_orders: Sequence[OrderSpec] = (),
         target_positions: bool = False,
         query_positions: QueryPositions = "source",
+        order_weights: dict[str, float] | None = None,
+        order_embedding: bool = False,
+        distillation: float = 0.0,
         init_from: Path | None = None,
         fused: bool | None = None,
     ) -> None:
@@ -115,6 +127,8 @@ class GeneratorModule(lightning.LightningModule):
         names = [spec.name for spec in self.order_specs]
         if len(set(names)) < len(names):
             raise ValueError(f"more_orders repeats an order, by whose names losses are logged: {names}")
+        self.order_weights = check_weights(self.order_specs, order_weights)
+        self.teacher, self.distillation = check_teacher(self.order_specs, distillation), distillation
         self.transformer_settings: dict[str, Any] = {
             "dim": dim,
             "num_layers": num_layers,
@@ -128,6 +142,7 @@ class GeneratorModule(lightning.LightningModule):
             "gradient_checkpointing": gradient_checkpointing,
             "target_positions": target_positions or bool(more_orders),
             "query_positions": query_positions,
+            "order_names": names if order_embedding else [],
         }
         self.label_dropout = label_dropout
         self.lr, self.betas, self.weight_decay = lr, betas, weight_decay
@@ -162,13 +177,23 @@ class GeneratorModule(lightning.LightningModule):
         return VideoTransformer(grid, codebook_size, num_classes, **settings)
 
     def training_step(self, batch: TokenBatch, batch_index: int) -> Tensor:
-        """Cross entropy of all slots, with some labels hidden."""
+        """Cross entropy of all slots, with some labels hidden, and what distillation adds."""
         labels = batch["label"]
         hidden = torch.rand(labels.shape, device=labels.device) < self.label_dropout
         labels = torch.where(hidden, self.transformer.num_classes, labels)
-        loss = self.losses(batch["tokens"], labels, self._drawn_order()).mean()
+        order = self._drawn_order()
+        taught = self.teacher is not None and order is not self.orders[self.teacher]
+        if taught:
+            losses, divergences = self.distilled_losses(batch["tokens"], labels, order)
+        else:
+            losses, divergences = self.losses(batch["tokens"], labels, order), None
+        loss = losses.mean()
         self.log("train/loss", loss, prog_bar=True, batch_size=len(labels), sync_dist=True)
-        return loss
+        if divergences is None:
+            return loss
+        divergence = divergences.mean()
+        self.log("train/divergence", divergence, batch_size=len(labels), sync_dist=True)
+        return loss + self.distillation * divergence
 
     def validation_step(self, batch: TokenBatch, batch_index: int) -> None:
         """Collect the loss of each step of the order."""
@@ -211,12 +236,28 @@ class GeneratorModule(lightning.LightningModule):
         logits = self.transformer(ordered, labels, self.transformer.layout(order))
         return next_token_loss(logits, ordered, self.transformer.factors)
 
+    def distilled_losses(
+        self, tokens: Tensor, labels: Tensor, order: GenerationOrder
+    ) -> tuple[Tensor, Tensor]:
+        """`losses` in an order, and its divergence ``[B, N]`` from the teacher at the same places.
+
+        The teacher comes second: under autocast a weight's copy that it made first would have no gradient.
+        """
+        assert self.teacher is not None
+        teacher, factors = self.orders[self.teacher], self.transformer.factors
+        ordered, raster = order.flatten(tokens), teacher.flatten(tokens)
+        logits = self.transformer(ordered, labels, self.transformer.layout(order))
+        with as_teacher(self.transformer):
+            taught = self.transformer(raster, labels, self.transformer.layout(teacher))
+        there = teacher.inverse[order.permutation].to(taught.device)  # the teacher's slot of each token
+        divergences = token_divergence(taught[:, there], logits, factors)
+        return next_token_loss(logits, ordered, factors), divergences
+
     def _drawn_order(self) -> GenerationOrder:
         """The order of this batch: drawn from its number, so the same on all devices and after a resume."""
         if len(self.orders) == 1:
             return self.orders[0]
-        number = batches_begun(self.trainer)
-        return random.Random(number).choice(self.orders)
+        return draw_order(self.orders, self.order_weights, batches_begun(self.trainer))
 
     def configure_gradient_clipping(
         self,

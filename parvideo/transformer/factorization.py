@@ -65,3 +65,20 @@ def next_token_loss(logits: Tensor, tokens: Tensor, factors: Sequence[int] | Non
         for part, digit in zip(parts, digits, strict=True)
     ]
     return torch.stack(losses).sum(dim=0).view_as(tokens)
+
+
+def token_divergence(teacher: Tensor, logits: Tensor, factors: Sequence[int] | None = None) -> Tensor:
+    """How far each slot's distribution is from a teacher's: KL(teacher || logits) in nats, ``[B, N]``.
+
+    Logits are ``[B, N, V]``, or with ``factors`` ``[B, N, sum(factors)]``, whose digits' divergences are
+    summed.
+    """
+    sizes = [logits.shape[-1]] if factors is None else list(factors)
+    parts = zip(teacher.split(sizes, dim=-1), logits.split(sizes, dim=-1), strict=True)
+    divergences = [
+        F.kl_div(
+            ours.float().log_softmax(-1), theirs.float().log_softmax(-1), reduction="none", log_target=True
+        ).sum(-1)
+        for theirs, ours in parts
+    ]
+    return torch.stack(divergences).sum(dim=0)

@@ -21,6 +21,7 @@ class SlotLayout:
         source: what each slot is fed, int64 ``[N]``, see `GenerationOrder.source`.
         target: the place (t, h, w) of the token each slot predicts, int64 ``[N, 3]``.
         rotary: cosine and sine for queries and then keys, float32 ``[2, N, head_dim / 2, 2]``.
+        number: the order's place among those that the transformer tells apart; 0 if it tells none.
         first_plain_slot: from this slot on all are fed tokens, and none the class or a transition token.
     """
 
@@ -28,18 +29,22 @@ class SlotLayout:
     source: Tensor
     target: Tensor
     rotary: Tensor
+    number: int
     first_plain_slot: int
     _masks: dict[range, AttentionMask] = field(default_factory=dict, repr=False)
 
     @classmethod
     @torch.inference_mode(False)  # a layout that sampling makes first must serve training, too
-    def build(cls, order: GenerationOrder, rotary: Tensor, device: torch.device) -> "SlotLayout":
+    def build(
+        cls, order: GenerationOrder, rotary: Tensor, device: torch.device, number: int = 0
+    ) -> "SlotLayout":
         """Bring an order's tensors, and its rotary table, to ``device``."""
         return cls(
             order,
             order.source.clone().to(device),
             order.target_coords.clone().to(device),
             rotary.clone().to(device),
+            number,
             int((order.source < 0).nonzero().max()) + 1,
         )
 

@@ -57,10 +57,12 @@ class VideoTransformer(nn.Module):
             several orders cannot know otherwise.
         query_positions: turn a slot's query by the place of the token it is fed (``source``, as published
             weights expect) or of the token it predicts (``target``), see `rotary_tables`.
+        order_names: tell the model which of these orders it is in, by an embedding for each that is added to
+            what every slot is fed; not told if empty. It then serves orders of these names alone.
 
     Raises:
-        ValueError: if a size is not positive, heads do not divide the width or are too narrow for rotary
-            positions, or positions are unknown.
+        ValueError: if an order's name is given twice, a size is not positive, heads do not divide the width
+            or are too narrow for rotary positions, or positions are unknown.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class VideoTransformer(nn.Module):
         num_transitions: int = 0,
         target_positions: bool = False,
         query_positions: QueryPositions = "source",
+        order_names: Sequence[str] = (),
     ) -> None:
         super().__init__()
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
@@ -103,6 +106,8 @@ class VideoTransformer(nn.Module):
             raise ValueError(f"grid must be three positive sizes (t, h, w), got {grid}")
         if num_transitions < 0:
             raise ValueError(f"num_transitions must be 0 or more, got {num_transitions}")
+        if len(set(order_names)) < len(order_names):
+            raise ValueError(f"order_names are {', '.join(order_names)}; give none twice")
         if dim % num_heads:
             raise ValueError(f"num_heads must divide dim: got dim={dim}, num_heads={num_heads}")
         if num_heads % num_kv_heads:
@@ -137,6 +142,7 @@ class VideoTransformer(nn.Module):
             "num_transitions": num_transitions,
             "target_positions": target_positions,
             "query_positions": query_positions,
+            "order_names": list(order_names),
         }
         self.token_embedding = nn.Embedding(codebook_size, dim)
         self.class_embedding = nn.Embedding(num_classes + 1, dim)
@@ -144,6 +150,7 @@ class VideoTransformer(nn.Module):
         self.target_embedding = nn.ModuleList(
             nn.Embedding(size, dim) for size in (grid if target_positions else ())
         )
+        self.order_embedding = nn.Embedding(len(order_names), dim) if order_names else None
         self.embedding_dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             TransformerBlock(
@@ -172,7 +179,8 @@ class VideoTransformer(nn.Module):
         A model generates well in the orders that it was trained in.
 
         Raises:
-            ValueError: if the order has another grid or more transition tokens than this model holds.
+            ValueError: if the order has another grid or more transition tokens than this model holds, or is
+                none of those that it is told apart (``order_names``).
         """
         device = self.head.weight.device
         kept = self._layouts.get(id(order))
@@ -186,6 +194,11 @@ class VideoTransformer(nn.Module):
                 f"this model has {self.transition_embedding.num_embeddings} (num_transitions)"
             )
         config = self.config
+        names: list[str] = config["order_names"]
+        if names and order.name not in names:
+            raise ValueError(
+                f"this model is told which order it is in, and knows {', '.join(names)}; not {order.name}"
+            )
         table = rotary_tables(
             order,
             config["dim"] // config["num_heads"],
@@ -193,7 +206,8 @@ class VideoTransformer(nn.Module):
             config["special_positions"],
             config["query_positions"],
         )
-        self._layouts[id(order)] = layout = SlotLayout.build(order, table, device)
+        number = names.index(order.name) if names else 0
+        self._layouts[id(order)] = layout = SlotLayout.build(order, table, device, number)
         return layout
 
     def make_cache(self, batch: int, spare: int = 0) -> KVCache:
@@ -302,7 +316,7 @@ class VideoTransformer(nn.Module):
         fed = torch.where((source < 0)[..., None], specials.gather(1, special), fed)
         for axis, embedding in enumerate(self.target_embedding):
             fed = fed + embedding(layout.target[slots, axis])
-        return fed
+        return fed if self.order_embedding is None else fed + self.order_embedding.weight[layout.number]
 
     def embed(self, tokens: Tensor, labels: Tensor, layout: SlotLayout, slots: range) -> Tensor:
         """What ``slots`` are fed, ``[B, S, dim]``; arguments as of `forward`."""
@@ -315,7 +329,7 @@ class VideoTransformer(nn.Module):
             fed = torch.where((source < 0)[:, None], specials[:, (-1 - source).clamp(min=0)], fed)
         for axis, embedding in enumerate(self.target_embedding):
             fed = fed + embedding(layout.target[here, axis])
-        return fed
+        return fed if self.order_embedding is None else fed + self.order_embedding.weight[layout.number]
 
     def _initialise(self) -> None:
         residual = 0.02 / math.sqrt(2 * self.num_layers)

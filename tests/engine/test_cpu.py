@@ -51,6 +51,7 @@ def test_tokens_equal_the_plain_loops(order: GenerationOrder, config: SamplingCo
         {"qk_norm": True},
         {"special_positions": "zero"},
         {"target_positions": True},
+        {"order_names": ["1x2x2-causal", "1x1x1", "1x2x4"]},
         {"query_positions": "target", "qk_norm": True},
         {"factors": (16, 4)},
         {"codebook_size": 61},

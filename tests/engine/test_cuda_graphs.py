@@ -20,6 +20,7 @@ KINDS: list[dict[str, Any]] = [
     {"num_kv_heads": 1, "qk_norm": True},
     {"special_positions": "zero"},
     {"target_positions": True},
+    {"order_names": ["1x2x4", *(order.name for order in ORDERS)]},
     {"query_positions": "target", "qk_norm": True},
     {"factors": (16, 4)},
     {"codebook_size": 61},

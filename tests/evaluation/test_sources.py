@@ -22,10 +22,12 @@ from parvideo.evaluation.sources import (
     copied_labels,
     uniform_labels,
 )
+from parvideo.order import OrderSpec
 from parvideo.pipeline import VideoPipeline
 from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import load_tokenizer
 from parvideo.sampling import SamplingConfig
+from tests.pipeline.cases import several_orders
 from tests.world import write_tokenizer
 
 PROTOCOL = LARP_10K.customized(frames=9, size=16, stride=1, real_count=0)
@@ -126,6 +128,22 @@ def test_real_clips_carry_their_videos_and_classes(toy_folder: Path) -> None:
     # Clips of one scene are of one class; scenes are told apart.
     scenes = {int(group): int(label) for group, label in zip(whole["groups"], whole["labels"], strict=True)}
     assert len(scenes) == len({record.group for record in videos.records})
+
+
+def test_clips_are_generated_in_the_order_asked_for(tmp_path: Path) -> None:
+    """Each order of a model of several is scored by itself, under a name and a hash of its own."""
+    specs = [OrderSpec((1, 2, 2)), OrderSpec(), OrderSpec(grouping="dyadic", most=4)]
+    folder = several_orders(tmp_path, *specs)
+    pipeline, config = VideoPipeline.from_pretrained(folder), SamplingConfig(seed=3)
+    manifests = set()
+    for spec in specs:
+        order = pipeline.find_order(spec.name)
+        source = GeneratedClips(pipeline, [2, 3, 0], config, folder, order=order)
+        tokens = pipeline.generate_tokens(torch.tensor([2, 3, 0]), 3, config, order=order)
+        assert torch.equal(everything(source, 2)["clips"], pipeline.decode(tokens, 3))
+        assert source.description.get("order", "1x2x2") == spec.name
+        manifests.add(source.manifest)
+    assert len(manifests) == len(specs)
 
 
 def test_saved_clips_come_in_the_order_of_their_ids(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from parvideo.transformer import next_token_loss
 MORE = '--model.more_orders=[{"regions": [1, 1, 1]}, {"regions": [1, 1, 2]}]'
 
 
-def arguments(tokens: Path, out: Path, steps: int) -> list[str]:
+def arguments(tokens: Path, out: Path, steps: int, *more: str) -> list[str]:
     return [
         *("--model", "parvideo.training.GeneratorModule"),
         *("--data", "parvideo.training.TokenDataModule"),
@@ -27,6 +27,7 @@ def arguments(tokens: Path, out: Path, steps: int) -> list[str]:
         *("--trainer.accelerator=cpu", "--trainer.devices=1", f"--trainer.max_steps={steps}"),
         *("--trainer.val_check_interval=4", "--trainer.log_every_n_steps=1", f"--out={out}"),
         "--checkpoint_every=3",
+        *more,
     ]
 
 
@@ -79,19 +80,31 @@ def test_each_batch_is_trained_in_one_of_the_orders_and_all_come_up(
     assert set(seen) == {OrderSpec(regions).build((2, 2, 2)) for regions in [(1, 2, 2), (1, 1, 1), (1, 1, 2)]}
 
 
+WEIGHTED = '--model.order_weights={"1x2x2": 1, "1x1x1": 5, "1x1x2": 2}'
+
+
+@pytest.mark.parametrize(
+    "more",
+    [(), (WEIGHTED, "--model.order_embedding=true", "--model.distillation=0.5", "--model.dropout=0.2")],
+    ids=["plain", "weighted, told and distilled"],
+)
 def test_a_resumed_run_draws_the_same_orders(
-    run: Path, tokens_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: tuple[str, ...], tokens_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And the same dropout: the teacher's pass takes no random numbers from the student's."""
+
     def stop(self: GeneratorModule, *args: object) -> None:
         if self.trainer.global_step == 5:
             raise RuntimeError("stopped")
 
+    run, cut = tmp_path / "whole", tmp_path / "cut"
+    fit(arguments(tokens_folder, run, 8, *more))
     with monkeypatch.context() as patched:
         patched.setattr(lightning.LightningModule, "on_train_batch_start", stop)
         with pytest.raises(RuntimeError, match="stopped"):
-            fit(arguments(tokens_folder, tmp_path, 8))
-    fit(arguments(tokens_folder, tmp_path, 8))
-    resumed, whole = (load_file(folder / "model" / "weights.safetensors") for folder in (tmp_path, run))
+            fit(arguments(tokens_folder, cut, 8, *more))
+    fit(arguments(tokens_folder, cut, 8, *more))
+    resumed, whole = (load_file(folder / "model" / "weights.safetensors") for folder in (cut, run))
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
 
 

@@ -179,8 +179,14 @@ def test_jobs_are_begun_with_the_short_budgets_and_seed_after_seed() -> None:
 def test_an_arm_sets_nothing_that_it_does_not_change() -> None:
     """So that folders begun before something could be set go on."""
     assert set(config.order_arguments(config.Arm("a"))) == {"order", "more_orders", "target_positions"}
-    turned = config.Arm("a", query_positions="target")
-    assert config.order_arguments(turned)["query_positions"] == "target"
+    changes = {
+        "query_positions": "target",
+        "order_weights": {"1x1x1": 2.0, "1x4x4": 1.0},
+        "distillation": 0.5,
+    }
+    changed = config.order_arguments(config.Arm("a", **changes))
+    assert {name: changed[name] for name in changes} == changes
+    assert "order_embedding" not in changed
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def saved_bytes(model: VideoTransformer, mixed: bool) -> int:
         {"num_kv_heads": 2, "qk_norm": True},
         {"factors": (32, 20), "num_layers": 3},
         {"target_positions": True, "num_transitions": 7, "ffn_hidden": None},
+        {"order_names": ["1x1x1", "1x2x2", "dyadic-64"]},
     ],
 )
 def test_parameters_are_counted_exactly(settings: dict[str, object]) -> None:

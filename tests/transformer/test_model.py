@@ -207,6 +207,42 @@ def test_a_slot_is_told_which_place_it_predicts() -> None:
     assert (first[:, 2] - second[:, 2]).abs().max() > 1e-3
 
 
+@torch.no_grad()
+def test_a_model_told_its_order_knows_orders_apart_that_look_the_same() -> None:
+    """Of a first frame of one token a step, nothing but the order's own embedding differs."""
+    orders = [OrderSpec().build((2, 4, 4)), OrderSpec(regions=(1, 4, 4), one_by_one=True).build((2, 4, 4))]
+    names = [order.name for order in orders]
+    for told in (False, True):
+        model = make(orders[0], target_positions=True, order_names=names if told else [])
+        tokens, labels = batch(orders[0])
+        first, second = (model(tokens, labels, model.layout(order))[:, 0] for order in orders)
+        assert ((first - second).abs().max() > 1e-3) == told
+        if told:
+            assert model.order_embedding is not None
+            model.order_embedding.weight[1] = model.order_embedding.weight[0]
+            assert torch.equal(model(tokens, labels, model.layout(orders[1]))[:, 0], first)
+
+
+@torch.no_grad()
+def test_models_written_before_they_could_be_told_their_order_are_not_told(order: GenerationOrder) -> None:
+    model = make(order)
+    old = {name: value for name, value in model.config.items() if name != "order_names"}
+    twin = VideoTransformer.from_config(old).eval()
+    twin.load_state_dict(model.state_dict())
+    tokens, labels = batch(order)
+    assert torch.equal(twin(tokens, labels, twin.layout(order)), model(tokens, labels, model.layout(order)))
+
+
+def test_orders_that_a_model_is_not_told_apart_are_refused() -> None:
+    orders = several_orders()
+    model = make(orders[0], num_transitions=7, order_names=["1x1x1", "1x2x2"])
+    assert [model.layout(order).number for order in orders[:2]] == [0, 1]
+    with pytest.raises(ValueError, match="which order it is in, and knows 1x1x1, 1x2x2; not 2x2x2"):
+        model.layout(orders[2])
+    with pytest.raises(ValueError, match="order_names are 1x1x1, 1x1x1; give none twice"):
+        make(orders[0], order_names=["1x1x1", "1x1x1"])
+
+
 def test_orders_a_model_cannot_serve_are_refused() -> None:
     model = make(several_orders()[0])
     with pytest.raises(ValueError, match=r"this model is for grid \(2, 4, 4\), the order for \(1, 4, 4\)"):

@@ -21,6 +21,9 @@ class Arm:
         more_orders: further orders for the same weights; it is then measured in each.
         target_positions: whether the transformer is told which token each slot predicts.
         query_positions: what turns a slot's query, see `VideoTransformer`.
+        order_weights: how often a batch is in each order, see `GeneratorModule`.
+        order_embedding: whether the transformer is told which order it is in.
+        distillation: weight of what the faster orders learn from 1x.
         budgets: training steps; it is trained anew for each of them. As the generator's config says if none
             is given.
         family: arms of one family are joined by a line in the picture.
@@ -31,6 +34,9 @@ class Arm:
     more_orders: list[OrderSpec] = field(default_factory=list)
     target_positions: bool = False
     query_positions: QueryPositions = "source"
+    order_weights: dict[str, float] | None = None
+    order_embedding: bool = False
+    distillation: float = 0.0
     budgets: list[int] = field(default_factory=list)
     family: str = ""
 
@@ -264,7 +270,12 @@ def order_arguments(arm: Arm) -> dict[str, Any]:
 
     What was added after the first studies stands here only where it is set: folders of before go on.
     """
-    added = {"query_positions": arm.query_positions}
+    added = {
+        "query_positions": arm.query_positions,
+        "order_weights": arm.order_weights,
+        "order_embedding": arm.order_embedding,
+        "distillation": arm.distillation,
+    }
     unset = Arm(arm.name)
     return {
         "order": asdict(arm.order),
