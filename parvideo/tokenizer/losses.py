@@ -13,6 +13,25 @@ from parvideo.state_dicts import read_state
 VGG_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
+STILL = 0.02
+"""A change between frames, in pixel units of [-1, 1], that is as likely noise as motion: 2.5 grey levels."""
+
+
+def motion_weights(clips: Tensor) -> Tensor:
+    """How much each pixel of a clip counts by its motion: ``[B, 1, T, H, W]``, of mean 1 over every clip.
+
+    A pixel's motion is its larger change to the frame before or after, averaged over colours. Where nothing
+    moves (in a clip of one frame, too), all pixels count 1.
+
+    Args:
+        clips: float ``[B, 3, T, H, W]`` in [-1, 1].
+    """
+    change = clips.diff(dim=2).abs().mean(dim=1, keepdim=True)  # [B, 1, T - 1, H, W]
+    since, until = F.pad(change, (0, 0, 0, 0, 1, 0)), F.pad(change, (0, 0, 0, 0, 0, 1))
+    motion = torch.maximum(since, until) + STILL
+    return motion / motion.mean(dim=(1, 2, 3, 4), keepdim=True)
+
+
 class PerceptualLoss(nn.Module):
     """LPIPS (Zhang et al., arXiv 1801.03924) with VGG-16, from weights the user brings.
 

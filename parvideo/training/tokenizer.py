@@ -18,7 +18,7 @@ from parvideo.metrics.reconstruction import CodebookUsage, ReconstructionQuality
 from parvideo.pixels import to_float, to_uint8
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.autoencoder import Reconstruction
-from parvideo.tokenizer.losses import PerceptualLoss
+from parvideo.tokenizer.losses import PerceptualLoss, motion_weights
 from parvideo.tokenizer.mobilenet import MobileNetFeatureLoss
 from parvideo.tokenizer.quantizers import FSQ
 from parvideo.training.adversary import Adversary
@@ -56,6 +56,8 @@ class TokenizerModule(lightning.LightningModule):
         mse_weight: weight of the mean squared error.
         hard_clips: how much more the batch's badly reconstructed clips count: a clip's weight in L1 and MSE
             is its MSE to this power, over the batch's mean. 0 counts all alike.
+        motion_share: the part of a clip's weight in L1 and MSE, 0 to 1, that goes to its pixels by how much
+            they change between frames, so that a small object that moves is not outvoted by still ground.
         perceptual: LPIPS with weights the user brings, or `MobileNetFeatureLoss`, whose weights
             `parvideo weights mobilenet` fetches; none without.
         perceptual_weight: its weight.
@@ -82,6 +84,7 @@ class TokenizerModule(lightning.LightningModule):
         l1_weight: float = 1.0,
         mse_weight: float = 1.0,
         hard_clips: float = 0.0,
+        motion_share: float = 0.0,
         perceptual: PerceptualLoss | MobileNetFeatureLoss | None = None,
         perceptual_weight: float = 0.1,
         perceptual_frames: int = 2,
@@ -112,6 +115,8 @@ class TokenizerModule(lightning.LightningModule):
                 raise ValueError(f"{name} must be 0 or more, got {value}")
         if perceptual_frames < 1:
             raise ValueError(f"perceptual_frames must be at least 1, got {perceptual_frames}")
+        if not 0 <= motion_share <= 1:
+            raise ValueError(f"motion_share must be in [0, 1], got {motion_share}")
         if not 0 <= image_ratio < 1:
             raise ValueError(f"image_ratio must be in [0, 1), got {image_ratio}")
         if decoder_only and init_from is None:
@@ -127,6 +132,7 @@ class TokenizerModule(lightning.LightningModule):
         self.warmup_steps, self.final_lr, self.max_steps = warmup_steps, final_lr, max_steps
         self.clip_norm = clip_gradients
         self.l1_weight, self.mse_weight, self.hard_clips = l1_weight, mse_weight, hard_clips
+        self.motion_share = motion_share
         self.perceptual, self.perceptual_weight = perceptual, perceptual_weight
         self.perceptual_frames = perceptual_frames
         self.adversary = adversary
@@ -195,12 +201,16 @@ class TokenizerModule(lightning.LightningModule):
 
     def pixel_loss(self, reconstructions: Tensor, clips: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """What reconstructions ``[B, 3, T, H, W]`` cost for their pixels, and plain ``l1`` and ``mse``."""
-        difference = (reconstructions - clips).flatten(1)
-        l1, mse = difference.abs().mean(dim=1), difference.square().mean(dim=1)  # [B]
+        difference = reconstructions - clips
+        l1, mse = difference.abs().flatten(1).mean(dim=1), difference.square().flatten(1).mean(dim=1)  # [B]
         weights = mse.detach() ** self.hard_clips
         weights = weights / weights.mean().clamp(min=torch.finfo(weights.dtype).tiny)
-        loss = ((self.l1_weight * l1 + self.mse_weight * mse) * weights).mean()
-        return loss, {"l1": l1.mean(), "mse": mse.mean()}
+        errors = self.l1_weight * l1 + self.mse_weight * mse
+        if self.motion_share:
+            pixels = self.l1_weight * difference.abs() + self.mse_weight * difference.square()
+            by_motion = (pixels * motion_weights(clips)).flatten(1).mean(dim=1)
+            errors = (1 - self.motion_share) * errors + self.motion_share * by_motion
+        return (errors * weights).mean(), {"l1": l1.mean(), "mse": mse.mean()}
 
     def reconstruct(self, clips: Tensor) -> Reconstruction:
         """What the losses look at: one pass of clips ``[B, 3, T, H, W]``.

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from parvideo.tokenizer.losses import LeCAM, PerceptualLoss, discriminator_hinge, generator_hinge
+from parvideo.tokenizer.losses import (
+    LeCAM,
+    PerceptualLoss,
+    discriminator_hinge,
+    generator_hinge,
+    motion_weights,
+)
 
 VGG_LAYERS = {
     0: (64, 3), 2: (64, 64), 5: (128, 64), 7: (128, 128), 10: (256, 128), 12: (256, 256), 14: (256, 256),
@@ -78,3 +84,14 @@ def test_lecam_follows_the_scores_and_pulls_outliers_back() -> None:
     assert set(lecam.state_dict()) == {"real_mean", "fake_mean"}
     with pytest.raises(ValueError, match=r"decay must be in \[0, 1\), got 1"):
         LeCAM(decay=1)
+
+
+def test_motion_weights_are_a_clips_own_and_of_mean_one() -> None:
+    clips = torch.rand(3, 3, 5, 8, 8) * 2 - 1
+    clips[1] = clips[1, :, :1]  # stands still
+    weights = motion_weights(clips)
+    assert weights.shape == (3, 1, 5, 8, 8)
+    torch.testing.assert_close(weights.mean(dim=(1, 2, 3, 4)), torch.ones(3))
+    torch.testing.assert_close(weights[1], torch.ones(1, 5, 8, 8))
+    torch.testing.assert_close(motion_weights(clips[2:]), weights[2:])
+    torch.testing.assert_close(motion_weights(clips[:, :, :1]), torch.ones(3, 1, 1, 8, 8))  # images

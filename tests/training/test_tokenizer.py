@@ -87,6 +87,28 @@ def test_hard_clips_count_by_their_error() -> None:
     assert loss.item() == 0
 
 
+def test_motion_share_gives_weight_to_what_moves() -> None:
+    clips = torch.zeros(2, 3, 5, 16, 16)
+    clips[0, :, 2:, 4:8, 4:8] = 1.0  # appears in frame 2: frames 1 and 2 differ there
+    missed, elsewhere = clips.clone(), clips.clone()
+    missed[0, :, 2, 4:8, 4:8] = 0.9
+    elsewhere[0, :, 2, 10:14, 10:14] = 0.1  # the same error where nothing moves
+
+    def loss(share: float, made: torch.Tensor) -> float:
+        value, figures = module(motion_share=share).pixel_loss(made, clips)
+        assert figures["mse"].item() == pytest.approx(figures["l1"].item() * 0.1)  # logged without weights
+        return value.item()
+
+    assert loss(0.0, missed) == pytest.approx(loss(0.0, elsewhere))
+    assert loss(0.5, missed) > 10 * loss(0.5, elsewhere)
+    assert loss(1.0, missed) > loss(0.5, missed) > loss(0.0, missed)
+    still = clips.clone()
+    still[1] += 0.1  # of a clip that stands still every pixel counts alike
+    assert loss(1.0, still) == pytest.approx(loss(0.0, still))
+    with pytest.raises(ValueError, match=r"motion_share must be in \[0, 1\], got 1.5"):
+        module(motion_share=1.5)
+
+
 def test_training_lowers_the_loss_and_logs_the_figures(tmp_path: Path) -> None:
     run = trainer(tmp_path, 40, logger=CSVLogger(tmp_path), log_every_n_steps=1, val_check_interval=10)
     run.fit(module(), loader(), loader())
