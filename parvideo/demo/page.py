@@ -9,146 +9,31 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from parvideo.demo.chart import Chart, draw_chart
+from parvideo.demo.chart import draw_chart
+from parvideo.demo.page_data import (
+    ClassClips,
+    ClipColumn,
+    ClipTable,
+    Command,
+    Generator,
+    PageData,
+    Result,
+    StageState,
+)
 from parvideo.files import AnyPath, write_text
+
+RELOAD_SECONDS = 10
+"""A page whose work is not done loads itself anew so often."""
 
 LOSSLESS_SIDE = 64
 """Clips up to this many pixels a side are embedded lossless; larger ones as WebP of quality 90."""
-
-
-@dataclass(frozen=True)
-class ClipColumn:
-    """One kind of clip, shown for every class: real, reconstructed, generated.
-
-    Attributes:
-        name: heading, unique on the page.
-        description: what a reader must know to read the column, in a phrase.
-    """
-
-    name: str
-    description: str
-
-
-@dataclass(frozen=True)
-class ClassClips:
-    """The clips of one class.
-
-    Attributes:
-        name: the class's name, any text.
-        clips: column name -> uint8 [n, T, H, W, 3]; a column that is absent shows as empty.
-    """
-
-    name: str
-    clips: Mapping[str, NDArray[np.uint8]]
-
-
-@dataclass(frozen=True)
-class Generator:
-    """One transformer's generation: its order and what was measured. Rows of the 1x against 4x table.
-
-    Attributes:
-        name: such as ``1x`` or ``4x``.
-        group: int [t, h, w], the step in which each token is generated, counted from 0.
-        clips: size of the batch that ``seconds`` were measured on.
-        seconds: wall-clock seconds for that batch.
-        fvd: Fréchet video distance of generated against real clips.
-        fvd_error: its error (one standard deviation), or None where it was not estimated.
-        class_accuracy: share of generated clips that the classifier gives the class asked for, in [0, 1].
-    """
-
-    name: str
-    group: NDArray[np.integer]
-    clips: int
-    seconds: float
-    fvd: float
-    fvd_error: float | None
-    class_accuracy: float
-
-    def __post_init__(self) -> None:
-        if self.group.ndim != 3:
-            raise ValueError(f"group of generator {self.name!r} is {self.group.shape}; it must be [t, h, w]")
-        if not np.array_equal(np.unique(self.group), np.arange(self.group.max() + 1)):
-            raise ValueError(f"group of generator {self.name!r} must use every step from 0 to its largest")
-
-    @property
-    def steps(self) -> int:
-        """Forward calls of the transformer for one batch."""
-        return int(self.group.max()) + 1
-
-
-@dataclass(frozen=True)
-class Result:
-    """One measured quantity beside what it should be compared with; all four are shown as they stand."""
-
-    measure: str
-    value: str
-    baseline: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Command:
-    """A shell command to go on with: what it is for, and the line itself."""
-
-    purpose: str
-    line: str
-
-
-@dataclass(frozen=True)
-class PageData:
-    """Everything the page shows; every text is plain text and is escaped.
-
-    Attributes:
-        title: the page's heading.
-        summary: what was run, in a few sentences.
-        highlights: (figure, what it is) pairs for the page's head, such as ("51", "steps instead of 192").
-        conditions: (name, value) pairs: data, seed, machine, minutes, versions.
-        columns: the kinds of clips, in the order shown.
-        classes: the classes with their clips.
-        fps: frames per second at which the clips play at speed 1.
-        generators: the transformers compared; their orders are animated together, one step a tick.
-        comparison_note: how accuracy and error in the comparison were measured, chance level included.
-        fvd_notice: which feature network the FVD used, and what it may be compared with.
-        charts: loss curves.
-        results: further measurements.
-        commands: what to type next.
-    """
-
-    title: str
-    summary: str
-    highlights: Sequence[tuple[str, str]]
-    conditions: Sequence[tuple[str, str]]
-    columns: Sequence[ClipColumn]
-    classes: Sequence[ClassClips]
-    fps: float
-    generators: Sequence[Generator]
-    comparison_note: str
-    fvd_notice: str
-    charts: Sequence[Chart]
-    results: Sequence[Result]
-    commands: Sequence[Command]
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.fps) and self.fps > 0):
-            raise ValueError(f"fps is {self.fps}; it must be a positive number of frames per second")
-        names = [column.name for column in self.columns]
-        if len(set(names)) != len(names):
-            raise ValueError(f"columns are {names}; their names must differ")
-        for entry in self.classes:
-            for column, clips in entry.clips.items():
-                where = f"clips of class {entry.name!r}, column {column!r}"
-                if column not in names:
-                    raise ValueError(f"{where}: no such column; there are {names}")
-                if clips.dtype != np.uint8 or clips.ndim != 5 or clips.shape[-1] != 3 or 0 in clips.shape:
-                    raise ValueError(f"{where} are {clips.dtype} {clips.shape}; need uint8 [n, T, H, W, 3]")
 
 
 def write_page(path: AnyPath, data: PageData) -> None:
@@ -162,24 +47,36 @@ def write_page(path: AnyPath, data: PageData) -> None:
 
 def render_page(data: PageData) -> str:
     """The page's HTML. What it holds does not depend on anything but ``data``."""
+    showcase = data.showcase
     parts = {
         "title": html.escape(data.title),
+        "reload": f'<meta http-equiv="refresh" content="{RELOAD_SECONDS}">' if data.running else "",
         "summary": html.escape(data.summary),
+        "stages": _stages(data.stages) if data.running else "",
         "highlights": _highlights(data.highlights),
         "conditions": _conditions(data.conditions),
-        "clips": _clips(data),
-        "fps": f"{data.fps:g}",
-        "lossy": _lossy_note(data),
-        "orders": _orders(data.generators),
-        "comparison": _comparison(data.generators),
+        "clips": _clips(data.clips),
+        "lossy": _lossy_note(data.clips),
+        "showcase": "" if showcase is None else html.escape(showcase.about),
+        "showcase_clips": "" if showcase is None or showcase.clips is None else _clips(showcase.clips),
+        "showcase_results": "" if showcase is None or not showcase.results else _results(showcase.results),
+        "orders": _orders(data.generators) if data.generators else "",
+        "comparison": _comparison(data.generators) if data.generators else "",
         "comparison_note": html.escape(data.comparison_note),
         "fvd_notice": html.escape(data.fvd_notice),
         "charts": "".join(draw_chart(chart, index) for index, chart in enumerate(data.charts)),
-        "results": _results(data.results),
+        "results": _results(data.results) if data.results else "",
         "commands": _commands(data.commands),
         "data": _embedded(data),
     }
     template = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+    while "<!--if" in template:  # what is empty is left out, and may stand in what is not
+        template = re.sub(
+            r"<!--if (\w+)-->\n(.*?)<!--end \1-->\n",
+            lambda match: match.group(2) if parts[match.group(1)] else "",
+            template,
+            flags=re.DOTALL,
+        )
     # One pass, so that a class called "{{title}}" stays what it is.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match.group(1)], template)
 
@@ -200,12 +97,9 @@ def encode_clip(clip: NDArray[np.uint8]) -> dict[str, str | int]:
 
 
 def _embedded(data: PageData) -> str:
-    clips = [
-        encode_clip(clip)
-        for entry in data.classes
-        for column in data.columns
-        for clip in entry.clips.get(column.name, ())
-    ]
+    tables = {"clips": data.clips}
+    if data.showcase is not None and data.showcase.clips is not None:
+        tables["showcase"] = data.showcase.clips
     orders = [
         {
             "name": generator.name,
@@ -215,8 +109,31 @@ def _embedded(data: PageData) -> str:
         }
         for generator in data.generators
     ]
-    text = json.dumps({"fps": data.fps, "clips": clips, "orders": orders}, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
+    held = {
+        "tables": {
+            name: {
+                "fps": table.fps,
+                "clips": [
+                    encode_clip(clip)
+                    for entry in table.classes
+                    for column in table.columns
+                    for clip in entry.clips.get(column.name, ())
+                ],
+            }
+            for name, table in tables.items()
+        },
+        "orders": orders,
+    }
+    return json.dumps(held, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _stages(stages: Sequence[StageState]) -> str:
+    rows = []
+    for stage in stages:
+        state = stage.state if stage.seconds is None else f"{stage.state}, {stage.seconds:,.0f} s"
+        kind = stage.state.replace(" ", "-")
+        rows.append(f'<li class="{kind}">{html.escape(stage.title)} <span>{state}</span></li>')
+    return f'<ol class="stages">{"".join(rows)}</ol>'
 
 
 def _highlights(pairs: Sequence[tuple[str, str]]) -> str:
@@ -234,7 +151,7 @@ def _conditions(pairs: Sequence[tuple[str, str]]) -> str:
     return f'<dl class="conditions">{rows}</dl>' if rows else ""
 
 
-def _clips(data: PageData) -> str:
+def _clips(data: ClipTable) -> str:
     head = "".join(
         f'<div class="column" role="columnheader"><strong>{html.escape(column.name)}</strong>'
         f"<span>{html.escape(column.description)}</span></div>"
@@ -267,7 +184,7 @@ def _class_row(entry: ClassClips, columns: Sequence[ClipColumn]) -> str:
     )
 
 
-def _lossy_note(data: PageData) -> str:
+def _lossy_note(data: ClipTable) -> str:
     shapes = [clips.shape for entry in data.classes for clips in entry.clips.values()]
     if all(max(shape[2:4]) <= LOSSLESS_SIDE for shape in shapes):
         return "Pixels are shown exactly as they are, enlarged."

@@ -3,7 +3,7 @@
 import numpy as np
 
 from parvideo.demo import chart as page_chart
-from parvideo.demo import page
+from parvideo.demo import page_data as page
 
 HOSTILE = '<script>alert(1)</script> & "{{title}}"'
 
@@ -56,9 +56,7 @@ def demo_page() -> page.PageData:
             ("Seed", "0"),
             ("CPU", "2 cores"),
         ],
-        columns=columns,
-        classes=classes,
-        fps=8,
+        clips=page.ClipTable(columns, classes, fps=8),
         generators=[
             page.Generator("1x", region_groups(3, 8, 8, 1, 1), 16, 6.81, 212.4, 8.1, 0.84),
             page.Generator("4x", region_groups(3, 8, 8, 2, 2), 16, 2.02, 230.9, None, 0.81),
@@ -80,3 +78,11 @@ def demo_page() -> page.PageData:
             page.Command("More clips of one class", 'parvideo sample --model "runs/demo" --class "a < b"')
         ],
     )
+
+
+def showcase() -> page.Showcase:
+    """Two clips of a published model, of another length and rate than the page's own."""
+    columns = [page.ClipColumn("Generated", "by a model that comes with the clone")]
+    clips = page.ClassClips("Surfing", {"Generated": moving_square(99, frames=17, size=20)})
+    figures = [page.Result("FVD of m-4x", "310.0 ± 9.1", "real against real 120.0", "2,048 clips")]
+    return page.Showcase("6 clips in 4 s.", page.ClipTable(columns, [clips], fps=12.5), figures)

@@ -35,3 +35,12 @@ def test_curves_stay_inside_the_axes() -> None:
     assert len(places) > 100
     assert places.min(axis=0)[0] >= 56
     assert (places.max(axis=0) <= [560 - 28, 300 - 44]).all()
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [([], "no points"), ([(1, float("nan"))], "nan at step 1"), ([(2, 1.0), (1, 1.0)], "must rise")],
+)
+def test_wrong_curves_are_refused(points: list[tuple[int, float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        page_chart.Curve("loss", points)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parvideo.demo import chart as page_chart
 from parvideo.demo import page
-from tests.demo.cases import HOSTILE, demo_page, moving_square
+from parvideo.demo.page_data import ClassClips, ClipTable, PageData, Showcase, StageState
+from tests.demo.cases import HOSTILE, demo_page, moving_square, showcase
 
 
 class _Elements(html.parser.HTMLParser):
@@ -109,7 +109,8 @@ def test_large_clips_are_embedded_nearly_and_the_page_says_so(text: str) -> None
     clip = moving_square(0, frames=5, size=128)[0]
     assert np.abs(decoded(page.encode_clip(clip)).astype(int) - clip).mean() < 3
     data = demo_page()
-    large = dataclasses.replace(data, classes=[page.ClassClips("a", {"Real": clip[None]})])
+    table = dataclasses.replace(data.clips, classes=[ClassClips("a", {"Real": clip[None]})])
+    large = dataclasses.replace(data, clips=table)
     assert "compressed" in page.render_page(large)
     assert "compressed" not in text
 
@@ -117,9 +118,12 @@ def test_large_clips_are_embedded_nearly_and_the_page_says_so(text: str) -> None
 def test_clips_and_orders_are_embedded_in_the_order_of_the_canvases(text: str) -> None:
     data, held = demo_page(), embedded(text)
     expected = [
-        clip for entry in data.classes for column in data.columns for clip in entry.clips[column.name]
+        clip
+        for entry in data.clips.classes
+        for column in data.clips.columns
+        for clip in entry.clips[column.name]
     ]
-    for sprite, clip in zip(held["clips"], expected, strict=True):
+    for sprite, clip in zip(held["tables"]["clips"]["clips"], expected, strict=True):
         np.testing.assert_array_equal(decoded(sprite), clip)
     assert [order["steps"] for order in held["orders"]] == [192, 51]
     np.testing.assert_array_equal(
@@ -134,41 +138,47 @@ def test_the_comparison_shows_every_figure(text: str) -> None:
 
 def test_a_missing_column_shows_as_none() -> None:
     data = demo_page()
-    entry = data.classes[0]
-    fewer = page.ClassClips(entry.name, {"Real": entry.clips["Real"]})
-    rendered = page.render_page(dataclasses.replace(data, classes=[fewer]))
+    entry = data.clips.classes[0]
+    fewer = ClassClips(entry.name, {"Real": entry.clips["Real"]})
+    table = dataclasses.replace(data.clips, classes=[fewer])
+    rendered = page.render_page(dataclasses.replace(data, clips=table))
     assert rendered.count('<span class="none">') == 3
-    assert len(embedded(rendered)["clips"]) == 2
+    assert len(embedded(rendered)["tables"]["clips"]["clips"]) == 2
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"fps": 0.0}, "fps is 0.0"),
-        ({"columns": [page.ClipColumn("Real", ""), page.ClipColumn("Real", "")]}, "must differ"),
-        ({"classes": [page.ClassClips("a", {"Fake": moving_square(0)})]}, "no such column"),
-        ({"classes": [page.ClassClips("a", {"Real": moving_square(0)[0]})]}, "uint8 "),
-        ({"classes": [page.ClassClips("a", {"Real": moving_square(0) / 255})]}, "float64"),
-    ],
-)
-def test_wrong_page_data_is_refused(change: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        dataclasses.replace(demo_page(), **change)
+def test_what_is_empty_is_left_out_and_what_runs_is_said() -> None:
+    whole, early = demo_page(), ClipTable(demo_page().clips.columns, [], 8)
+    stages = [
+        StageState("videos <to> train on", "done", 12.3),
+        StageState("training the tokenizer", "running"),
+        StageState("generating clips", "to come"),
+    ]
+    begun = page.render_page(PageData(title="begun", summary="some", clips=early, stages=stages))
+    for part in ("The order in which", "Orders compared", "Further measurements", "Training<", "To go on", "showcase"):
+        assert part not in begun.partition('<script type="application/json"')[0], part
+    assert "videos &lt;to&gt; train on <span>done, 12 s</span>" in begun
+    assert '<li class="running">training the tokenizer <span>running</span></li>' in begun
+    assert '<li class="to-come">generating clips' in begun
+    assert '<meta http-equiv="refresh"' in begun
+    assert "<!--" not in begun
+    assert "{{" not in begun.replace("{{title}}", "")
+    done = page.render_page(dataclasses.replace(whole, stages=[StageState("all", "done", 1.0)]))
+    assert "refresh" not in done
+    assert done == page.render_page(whole)
 
 
-@pytest.mark.parametrize("group", [np.zeros((4, 4), int), np.array([[[0, 2]]])])
-def test_wrong_orders_are_refused(group: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="group of generator '1x'"):
-        page.Generator("1x", group, 1, 1.0, 1.0, None, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("points", "message"),
-    [([], "no points"), ([(1, float("nan"))], "nan at step 1"), ([(2, 1.0), (1, 1.0)], "must rise")],
-)
-def test_wrong_curves_are_refused(points: list[tuple[int, float]], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        page_chart.Curve("loss", points)
+def test_the_showcase_stands_beside_or_says_why_it_does_not() -> None:
+    with_clips = page.render_page(dataclasses.replace(demo_page(), showcase=showcase()))
+    held = embedded(with_clips)["tables"]["showcase"]
+    assert held["fps"] == 12.5
+    assert [sprite["frames"] for sprite in held["clips"]] == [17, 17]
+    assert "310.0 ± 9.1" in with_clips
+    without = page.render_page(
+        dataclasses.replace(demo_page(), showcase=Showcase("No models came with this clone.", None, []))
+    )
+    assert "No models came with this clone." in without
+    assert "showcase" not in embedded(without)["tables"]
+    assert 'id="showcase-play"' not in without
 
 
 def test_writing_replaces_the_file_whole(tmp_path: Path) -> None:
@@ -225,7 +235,7 @@ addEventListener("DOMContentLoaded", () => {
     const words = [play.textContent];
     play.click();
     words.push(play.textContent);
-    walk(document.getElementById("clips-frame"));
+    document.querySelectorAll("input[id$=-frame]").forEach(walk);
     walk(document.getElementById("order-step"));
     out.textContent = JSON.stringify({ errors: seen.errors, words, played, walked: report() });
   }, 170);
@@ -256,10 +266,10 @@ def browsed(folder: Path, text: str, *flags: str) -> dict:
     return json.loads(found.group(1))
 
 
-def test_a_browser_plays_the_page_without_an_error(tmp_path: Path, text: str) -> None:
-    seen = browsed(tmp_path, text)
+def test_a_browser_plays_the_page_without_an_error(tmp_path: Path) -> None:
+    seen = browsed(tmp_path, page.render_page(dataclasses.replace(demo_page(), showcase=showcase())))
     assert seen["errors"] == []
-    assert len(seen["played"]["clips"]) == 40
+    assert len(seen["played"]["clips"]) == 40 + 2
     assert min(seen["played"]["clips"]) >= 3, "some clip stood still while it should have played"
     assert min(seen["played"]["orders"]) >= 3, "some order stood still while it should have played"
     assert seen["words"] == ["Pause", "Play"]
