@@ -1,30 +1,39 @@
-"""The demo: all its steps in turn, and the page at the end."""
+"""The demo: all its stages in turn; after each the page is written anew, so that it fills as they end."""
 
 import dataclasses
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from parvideo.checks import whole_number
+from parvideo.demo.published import PUBLISHED, find_models, make_showcase, models_folder
 from parvideo.demo.report import collect_results, make_page, next_commands, print_summary
+from parvideo.demo.scoring import make_samples, measure_tokenizer, score, time_orders, train_feature_network
 from parvideo.demo.steps import (
-    GENERATORS,
+    ORDERS,
     PRESETS,
     Demo,
-    make_samples,
     make_tokens,
     make_toy_data,
-    measure_tokenizer,
-    score,
-    time_generators,
-    train,
-    train_feature_network,
+    train_generator,
     train_tokenizer,
 )
-from parvideo.files import config_folder, sha256_file, write_json
+from parvideo.files import config_folder, sha256_file, sha256_json, write_json
 from parvideo.jobs.stages import Stages
 from parvideo.metrics.extractors import i3d_weights
+from parvideo.pretrained.folder import fingerprint
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A stage of the demo: its name, what it does, what its result depends on, and the work."""
+
+    name: str
+    title: str
+    settings: dict[str, Any]
+    work: Callable[[], Any]
 
 
 def run_demo(
@@ -40,7 +49,7 @@ def run_demo(
 
     Args:
         out: folder for everything.
-        data: folder of the user's videos; the drawn shapes set if not given.
+        data: folder of the user's videos; the drawn objects set if not given.
         i3d: weights of the Kinetics-400 I3D; see `parvideo demo --help` for what happens without.
         preset: name of one of `PRESETS`.
         seed: of everything random.
@@ -67,7 +76,6 @@ def run_demo(
             f"split_index is {split_index} and annotations is {annotations}, but there is no data: the toy "
             "set has its own lists"
         )
-    stages = Stages(out, total=6 + 3 * len(GENERATORS))
     settings: dict[str, Any] = {
         "data": str(data.resolve()) if data else None,
         "preset": dataclasses.asdict(run.preset),
@@ -76,37 +84,53 @@ def run_demo(
     }
     if data is not None:  # looked at before anything is begun in the folder
         settings["videos"] = run.check_videos()
+    steps = plan(run, settings)
+    stages = Stages(out, total=len(steps))
+    found: dict[str, Any] = {}
+    titles = [(step.name, step.title) for step in steps]
+    for step in steps:
+        found[step.name] = stages.run(step.name, step.title, step.settings, step.work)
+        page = make_page(run, found, titles, stages.seconds)
+        if len(found) == 1:
+            print(f"The page fills as stages end: {page}", flush=True)
+    results = collect_results(run, found, stages.seconds)
+    write_json(out / "results.json", results)
+    print_summary(results, page, next_commands(run))
+    print(f"\n{time.monotonic() - started:.0f} s")
+
+
+def plan(run: Demo, settings: dict[str, Any]) -> list[Step]:
+    """The demo's stages, in turn: what can be looked at first comes first.
+
+    Args:
+        run: the demo.
+        settings: what everything depends on.
+    """
 
     def config(name: str) -> dict[str, Any]:
         return settings | {"config": sha256_file(config_folder() / "demo" / f"{name}.yaml")}
 
-    stages.run("data", "videos to train on", settings, partial(make_toy_data, run))
-    stages.run("tokenizer", "training the tokenizer", config("tokenizer"), partial(train_tokenizer, run))
-    quality = stages.run(
-        "reconstruct", "reconstructing held-out clips", settings, partial(measure_tokenizer, run)
-    )
-    stages.run("tokens", "turning videos into tokens", settings, partial(make_tokens, run))
-    classifier = stages.run(
-        "classifier",
-        "training the classifier: features and classes",
-        settings,
-        partial(train_feature_network, run),
-    )
-    tokens = {"tokens": out / "tokens", "seed": seed}
-    for name, shown in GENERATORS.items():
-        title = f"training the {shown} transformer"
-        stages.run(name, title, config(name), partial(train, run, name, tokens))
-    samples, reports = {}, {}
-    for name, shown in GENERATORS.items():
+    steps = [Step("data", "videos to train on", settings, partial(make_toy_data, run))]
+    if models := find_models(models_folder()):
+        known = {folder.name: fingerprint(folder) for folder in models}
+        work = partial(make_showcase, models, run.out / PUBLISHED, run.seed)
+        title = "sampling the models that come with the clone"
+        chosen = {"models": known, "seed": run.seed}
+        # The name holds them, so that models that come later are sampled too, and nothing else is done anew.
+        steps.append(Step(f"{PUBLISHED} {sha256_json(chosen)[:8]}", title, chosen, work))
+    title = "training the classifier: features and classes"
+    steps += [
+        Step("classifier", title, settings, partial(train_feature_network, run)),
+        Step("tokenizer", "training the tokenizer", config("tokenizer"), partial(train_tokenizer, run)),
+        Step("reconstruct", "reconstructing held-out clips", settings, partial(measure_tokenizer, run)),
+        Step("tokens", "turning videos into tokens", settings, partial(make_tokens, run)),
+        Step("generator", "training the transformer", config("generator"), partial(train_generator, run)),
+    ]
+    for shown in ORDERS:
         title = f"generating clips, {shown}"
-        samples[name] = stages.run(f"sample {name}", title, settings, partial(make_samples, run, name))
-    times = stages.run("time", "timing 1x against 4x", settings, partial(time_generators, run))
-    features = settings | {"i3d": sha256_file(i3d) if i3d else None}
-    for name, shown in GENERATORS.items():
-        title = f"scoring, {shown}"
-        reports[name] = stages.run(f"score {name}", title, features, partial(score, run, name))
-    results = collect_results(run, quality, classifier, samples, times, reports, stages.seconds)
-    write_json(out / "results.json", results)
-    page = make_page(run, results)
-    print_summary(results, page, next_commands(run, results))
-    print(f"\n{time.monotonic() - started:.0f} s")
+        steps.append(Step(f"sample {shown}", title, settings, partial(make_samples, run, shown)))
+    steps.append(Step("time", "timing 1x against 4x", settings, partial(time_orders, run)))
+    features = settings | {"i3d": sha256_file(run.i3d) if run.i3d else None}
+    for shown in ORDERS:
+        steps.append(Step(f"score {shown}", f"scoring, {shown}", features, partial(score, run, shown)))
+    return steps

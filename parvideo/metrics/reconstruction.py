@@ -29,6 +29,8 @@ class ReconstructionQuality(Metric):
     motion_error: Tensor
     motion: Tensor
     real_motion: Tensor
+    motion_in_place: Tensor
+    real_motion_squared: Tensor
     pixels: Tensor
 
     def __init__(self) -> None:
@@ -43,6 +45,8 @@ class ReconstructionQuality(Metric):
             ("motion_error", 1),
             ("motion", 1),
             ("real_motion", 1),
+            ("motion_in_place", 1),
+            ("real_motion_squared", 1),
             ("pixels", 1),
         ):
             self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
@@ -63,6 +67,8 @@ class ReconstructionQuality(Metric):
         self.motion_error += (moved - really_moved).abs().double().sum()
         self.motion += moved.abs().double().sum()
         self.real_motion += really_moved.abs().double().sum()
+        self.motion_in_place += (moved * really_moved).double().sum()
+        self.real_motion_squared += really_moved.square().double().sum()
         self.pixels += moved.numel()
 
     def compute(self) -> dict[str, Tensor]:
@@ -71,7 +77,10 @@ class ReconstructionQuality(Metric):
         ``psnr`` and ``psnr_copy_first`` in dB; ``psnr_first`` of frame 0 alone; ``psnr_t0`` .. ``psnr_t3`` of
         the frames t with t mod 4 = 0 .. 3 (NaN where a clip has none); ``ssim`` averaged over frames;
         ``motion_l1``, the mean absolute error of differences between frames, in pixel units of [-1, 1];
-        ``motion_ratio``, how much is moving relative to the original (1 is right, 0 is frozen).
+        ``motion_ratio``, how much is moving relative to the original (1 is right, 0 is frozen);
+        ``motion_kept``, how much of the original's motion happens in its place: the slope of the regression
+        of differences between frames on the original's (1 is right; 0 is frozen, or moves elsewhere; NaN
+        where the originals stand still).
         """
         figures = {
             "psnr": _psnr(self.squared_error.sum() / self.frames.sum()),
@@ -80,6 +89,7 @@ class ReconstructionQuality(Metric):
             "ssim": self.ssim[0] / self.frames.sum(),
             "motion_l1": self.motion_error[0] / self.pixels[0],
             "motion_ratio": self.motion[0] / self.real_motion[0],
+            "motion_kept": self.motion_in_place[0] / self.real_motion_squared[0],
         }
         by_phase = _psnr(self.squared_error / self.frames)
         figures |= {f"psnr_t{phase}": by_phase[phase] for phase in range(PHASES)}

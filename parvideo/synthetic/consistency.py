@@ -14,6 +14,9 @@ from parvideo.synthetic.segments import FULL, Seen, patches, shape_errors
 
 Kind = Literal["split", "vanish", "colour", "shape", "motion", "extra", "occlusion", "backdrop"]
 
+BROKEN: tuple[Kind, ...] = ("split", "vanish", "colour", "extra")
+"""The kinds of violation that are a whole object's fate."""
+
 _MOTION_TOLERANCE = 0.036  # sides between where an object is and where its law puts it
 _SHAPE_TOLERANCE = 0.55  # share of the area by which a single frame's outline may differ
 _SHAPE_MARGIN = 0.12  # by how much another shape may explain an outline better
@@ -82,6 +85,11 @@ class Reading:
     def class_name(self) -> str:
         """The class's name; "nothing" where there is none."""
         return "nothing" if self.label is None else CLASSES[self.label].name
+
+    @property
+    def whole(self) -> bool:
+        """Whether all objects are there, each in one piece and of its colour, and no others."""
+        return not any(violation.kind in BROKEN for violation in self.violations)
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,14 @@ def test_what_is_empty_is_left_out_and_what_runs_is_said() -> None:
         StageState("generating clips", "to come"),
     ]
     begun = page.render_page(PageData(title="begun", summary="some", clips=early, stages=stages))
-    for part in ("The order in which", "Orders compared", "Further measurements", "Training<", "To go on", "showcase"):
+    for part in (
+        "The order in which",
+        "Orders compared",
+        "Further measurements",
+        "Training<",
+        "To go on",
+        "showcase",
+    ):
         assert part not in begun.partition('<script type="application/json"')[0], part
     assert "videos &lt;to&gt; train on <span>done, 12 s</span>" in begun
     assert '<li class="running">training the tokenizer <span>running</span></li>' in begun

@@ -17,7 +17,7 @@ from parvideo.training.tokenizer import TokenizerModule
 
 CONFIGS = config_folder()
 # On top of others: what they change has to be put on something.
-OVERLAYS = {"demo/smoke.yaml": "demo/par4x.yaml", "trainer/cpu.yaml": "demo/par4x.yaml"}
+OVERLAYS = {"demo/smoke.yaml": "demo/generator.yaml", "trainer/cpu.yaml": "demo/generator.yaml"}
 OVERLAYS |= {f"trainer/{name}.yaml": "generator/ucf101_1x2x2.yaml" for name in ("gpus", "fsdp")}
 OVERLAYS |= {"trainer/rfvd.yaml": "tokenizer/ucf101_64.yaml"}
 OVERLAYS |= {
@@ -104,7 +104,7 @@ def test_the_doors_of_training_lead_to_classes_and_importing_them_is_cheap() -> 
 def test_a_class_path_of_an_earlier_version_is_told_the_new_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (CONFIGS / "demo" / "par4x.yaml").read_text()
+    text = (CONFIGS / "demo" / "generator.yaml").read_text()
     old = text.replace("parvideo.training.Gen", "parvideo.training.generator_module.Gen")
     assert old != text
     (tmp_path / "old.yaml").write_text(old)

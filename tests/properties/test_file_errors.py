@@ -334,7 +334,7 @@ def test_a_config_that_cannot_be_read_is_one_line_with_its_name(
 
 
 def test_an_option_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = str(config_folder() / "demo" / "par4x.yaml")
+    config = str(config_folder() / "demo" / "generator.yaml")
     assert main(["fit", "--config", config, "--model.dimm", "3", "--out", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
     assert "'dimm' is not accepted" in error

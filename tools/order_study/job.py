@@ -24,8 +24,6 @@ from parvideo.training.loggers import read_metrics
 from tools.order_study.config import Job, Measured, StudyConfig, order_arguments
 
 STUDY, REFERENCE = "study.json", "reference.npz"
-BROKEN = ("split", "vanish", "colour", "extra")
-"""The kinds of violation that are a whole object's fate."""
 
 
 def read_study(out: Path) -> StudyConfig:
@@ -155,7 +153,7 @@ def measure_clips(study: StudyConfig, out: Path, clips: Tensor, labels: Tensor) 
         "fvd": frechet_distance(reference, found).value,
         "class_accuracy": float(np.mean(right)),
         "violations": violation_rate(readings),
-        "broken": float(np.mean([_breaks(reading) for reading in readings])),
+        "broken": float(np.mean([not reading.whole for reading in readings])),
         "violations_per_clip": float(np.mean([len(reading.violations) for reading in readings])),
         "motion_error": float(np.median(errors)),
         "kinds": _kinds(readings),
@@ -165,10 +163,6 @@ def measure_clips(study: StudyConfig, out: Path, clips: Tensor, labels: Tensor) 
 def features(network: SmallI3DExtractor, clips: Tensor) -> NDArray[np.float64]:
     """Features float64 ``[B, dim]`` of clips uint8 ``[B, T, H, W, 3]``."""
     return torch.cat([network(part) for part in clips.split(32)]).double().numpy()
-
-
-def _breaks(reading: Reading) -> bool:
-    return any(violation.kind in BROKEN for violation in reading.violations)
 
 
 def _kinds(readings: list[Reading]) -> dict[str, int]:
