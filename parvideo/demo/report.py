@@ -358,7 +358,7 @@ def _speedup(times: Mapping[str, Mapping[str, float]]) -> float:
 
 def _motion(quality: Mapping[str, float]) -> str:
     """The share of motion kept; there is none in clips that stand still."""
-    return f"{quality['motion_kept']:.0%}" if "motion_kept" in quality else "none"
+    return f"{quality['motion_kept']:.0%}" if np.isfinite(quality.get("motion_kept", np.nan)) else "none"
 
 
 def _first_video(demo: Demo) -> Path:
