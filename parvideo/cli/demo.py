@@ -13,15 +13,15 @@ def demo(
     split_index: int = 1,
     annotations: Path | None = None,
 ) -> None:
-    """Train a tokenizer and two transformers on videos, generate, score, and write a page.
+    """Train a tokenizer and a transformer on videos, generate, score, and write a page that fills meanwhile.
 
     Interrupt it at any time; the same command goes on where it was.
 
     Args:
         out: folder for everything.
-        data: folder of your own videos (UCF-101's layout or class folders); a drawn shapes set if not given.
+        data: folder of your own videos (UCF-101's layout or class folders); a drawn objects set if not given.
         i3d: weights of the Kinetics-400 I3D for FVD. If not given, your own videos are scored by those that
-            `parvideo weights i3d` keeps; without them, and on the shapes set, by a network the demo trains.
+            `parvideo weights i3d` keeps; without them, and on the objects set, by a network the demo trains.
         preset: small takes about seven minutes on two cores; smoke only shows that everything runs.
         seed: of everything random.
         split_index: which of UCF-101's three splits of your own videos.

@@ -180,8 +180,14 @@ def _class_row(entry: ClassClips, columns: Sequence[ClipColumn]) -> str:
         style = f"--across: {min(max(len(clips), 1), 3)}"
         cells.append(f'<div class="cell" role="cell" data-column="{title}" style="{style}">{body}</div>')
     return (
-        f'<div class="row" role="row"><div class="name" role="rowheader">{name}</div>{"".join(cells)}</div>'
+        f'<div class="row" role="row"><div class="name" role="rowheader">{breakable(name)}</div>'
+        f"{''.join(cells)}</div>"
     )
+
+
+def breakable(text: str) -> str:
+    """Escaped text that a line may end in before a word's capital: class names are WordsPutTogether."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "<wbr>", text)
 
 
 def _lossy_note(data: ClipTable) -> str:

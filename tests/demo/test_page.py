@@ -146,6 +146,12 @@ def test_a_missing_column_shows_as_none() -> None:
     assert len(embedded(rendered)["tables"]["clips"]["clips"]) == 2
 
 
+def test_long_names_may_break_before_a_capital(text: str) -> None:
+    assert '<div class="name" role="rowheader">Handstand<wbr>Pushups</div>' in text
+    assert "Handstand<wbr>" not in text.replace(">Handstand<wbr>Pushups<", "")  # labels stay whole
+    assert page.breakable("&lt;A&amp;B UCF") == "&lt;A&amp;B UCF"
+
+
 def test_what_is_empty_is_left_out_and_what_runs_is_said() -> None:
     whole, early = demo_page(), ClipTable(demo_page().clips.columns, [], 8)
     stages = [
