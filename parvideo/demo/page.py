@@ -29,7 +29,7 @@ from parvideo.demo.page_data import (
 )
 from parvideo.files import AnyPath, write_text
 
-RELOAD_SECONDS = 10
+RELOAD_SECONDS = 15
 """A page whose work is not done loads itself anew so often."""
 
 LOSSLESS_SIDE = 64

@@ -70,7 +70,7 @@ def make_showcase(models: list[Path], out: Path, seed: int) -> dict[str, Any]:
         if (folder / PREVIEW).exists():
             clips |= reconstruct_preview(folder / PREVIEW, pipeline.tokenizer, len(pipeline.class_names))
         with atomic_path(out / f"{folder.name}.npz") as temporary:
-            np.savez(temporary, labels=labels.numpy(), **clips)
+            np.savez(temporary, allow_pickle=False, labels=labels.numpy(), **clips)
         shown[folder.name] = {
             "classes": pipeline.class_names,
             "fps": 8.0 if pipeline.fps is None else pipeline.fps,

@@ -9,7 +9,7 @@ from typing import Any
 
 from parvideo.checks import whole_number
 from parvideo.demo.published import PUBLISHED, find_models, make_showcase, models_folder
-from parvideo.demo.report import collect_results, make_page, next_commands, print_summary
+from parvideo.demo.report import PAGE, collect_results, make_page, next_commands, print_summary
 from parvideo.demo.scoring import make_samples, measure_tokenizer, score, time_orders, train_feature_network
 from parvideo.demo.steps import (
     ORDERS,
@@ -89,13 +89,15 @@ def run_demo(
     found: dict[str, Any] = {}
     titles = [(step.name, step.title) for step in steps]
     for step in steps:
+        done_before = stages.record.get(step.name, {"done": False})["done"]
         found[step.name] = stages.run(step.name, step.title, step.settings, step.work)
-        page = make_page(run, found, titles, stages.seconds)
-        if len(found) == 1:
-            print(f"The page fills as stages end: {page}", flush=True)
+        if not done_before or step is steps[-1]:
+            make_page(run, found, titles, stages.seconds)
+        if step is steps[0]:
+            print(f"The page fills as stages end: {out / PAGE}", flush=True)
     results = collect_results(run, found, stages.seconds)
     write_json(out / "results.json", results)
-    print_summary(results, page, next_commands(run))
+    print_summary(results, out / PAGE, next_commands(run))
     print(f"\n{time.monotonic() - started:.0f} s")
 
 

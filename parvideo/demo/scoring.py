@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -184,7 +185,7 @@ def score(demo: Demo, shown: str) -> dict[str, Any]:
 
 def load_samples(folder: AnyPath) -> tuple[Tensor, Tensor]:
     """What `sample` wrote: uint8 ``[B, T, H, W, 3]`` and labels ``[B]``."""
-    files = [np.load(path, allow_pickle=False) for path in sorted(folder.glob("clips-*.npz"))]
+    files = [np.load(path, allow_pickle=False) for path in sorted(Path(folder).glob("clips-*.npz"))]
     clips = np.concatenate([file["clips"] for file in files])
     return torch.from_numpy(clips), torch.from_numpy(np.concatenate([file["labels"] for file in files]))
 

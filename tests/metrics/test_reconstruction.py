@@ -52,6 +52,23 @@ def test_frozen_motion_shows() -> None:
     torch.testing.assert_close(figures["psnr"], figures["psnr_copy_first"])
 
 
+def test_motion_is_kept_where_it_happens_in_its_place() -> None:
+    real = clips() * 0.5
+
+    def kept(made: torch.Tensor, real: torch.Tensor = real) -> float:
+        quality = ReconstructionQuality()
+        quality.update(made, real)
+        return float(quality.compute()["motion_kept"])
+
+    assert kept(real) == pytest.approx(1)
+    assert kept(0.4 * real) == pytest.approx(0.4)  # fainter
+    assert kept(real[:, :, :1].expand_as(real)) == 0  # frozen
+    assert kept(real + 0.3) == pytest.approx(1)  # another brightness is no motion
+    assert abs(kept(clips() * 0.5)) < 0.1  # as much motion, but elsewhere
+    still = real[:, :, :1].expand_as(real)
+    assert kept(real, still) != kept(real, still)  # of clips that stand still there is none to keep
+
+
 def test_reconstructions_are_clamped() -> None:
     quality = ReconstructionQuality()
     real = torch.ones(1, 3, 1, 16, 16)

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from parvideo.cli import main
+from parvideo.demo.steps import ORDERS
 from parvideo.files import config_folder
+from parvideo.order import OrderSpec
 from parvideo.training.cli import FitCLI
 from parvideo.training.data import ClipDataModule, TokenDataModule, TokenSpec
 from parvideo.training.generator import GeneratorModule
@@ -73,10 +76,10 @@ def test_ucf101_generators_take_the_steps_they_state(name: str, steps: int, tmp_
     assert f"{steps} steps" in (CONFIGS / file).read_text()
 
 
-def test_the_demos_generators_differ_in_their_order_alone() -> None:
-    one, four = ((CONFIGS / f"demo/par{n}x.yaml").read_text().splitlines()[1:] for n in (1, 4))
-    different = [(a, b) for a, b in zip(one, four, strict=True) if a != b]
-    assert different == [("      regions: [1, 1, 1]", "      regions: [1, 2, 2]")]
+def test_the_demos_transformer_learns_the_orders_that_the_demo_shows() -> None:
+    model = yaml.safe_load((CONFIGS / "demo/generator.yaml").read_text())["model"]["init_args"]
+    learned = [OrderSpec(**order).name for order in (model["order"], *model["more_orders"])]
+    assert learned == list(ORDERS.values())
 
 
 @pytest.mark.parametrize("name", NAMES)

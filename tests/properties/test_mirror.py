@@ -15,7 +15,6 @@ BESIDE = {"properties", "slow", "tools"}
 SMALL = 40
 """A module of so many lines of code may be tested through those that use it."""
 EXCUSED: dict[str, str] = {
-    "demo/report.py": "to come",
     "demo/run.py": "the whole demo: tests/demo/test_steps.py, with --slow",
 }
 """Modules without a test file of their own, and why."""
