@@ -19,15 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from parvideo.engine import graph_recipe
 from parvideo.engine.base import EngineBase, EngineSlots, Request
+from parvideo.engine.graph_recipe import GraphRecipe
 from parvideo.engine.packed import normalize
+from parvideo.engine.static_attention import attend_static, last_seen, seen_keys
+from parvideo.engine.static_layer import CompiledPieces, LayerShape
 from parvideo.order import GenerationOrder
 from parvideo.sampling import BROKEN_LOGITS, NO_TOKEN, SamplingConfig, StepCallback, TokenCallback
 from parvideo.transformer.model import VideoTransformer
-
-BUCKET = 128
-"""A step attends to its slots rounded up to a multiple of this: with fewer there are more graphs to capture
-(N / 128 for each size of a group), with more a step reads more slots in vain (64 on average)."""
 
 
 class StepKey(NamedTuple):
@@ -103,13 +103,18 @@ class CudaGraphEngine(EngineBase):
         dtype: to compute in, float32 or bfloat16; the transformer's own if not given.
         graphs: capture and replay CUDA graphs, or compute each step operation by operation. If not given,
             graphs where the transformer lies on CUDA.
+        recipe: how to compute a step.
 
     Raises:
         ValueError: if the model is training, the dtype is another, or graphs are asked for elsewhere.
     """
 
     def __init__(
-        self, transformer: VideoTransformer, dtype: torch.dtype | None = None, graphs: bool | None = None
+        self,
+        transformer: VideoTransformer,
+        dtype: torch.dtype | None = None,
+        graphs: bool | None = None,
+        recipe: GraphRecipe | None = None,
     ) -> None:
         weight = transformer.head.weight
         if graphs and not weight.is_cuda:
@@ -117,6 +122,9 @@ class CudaGraphEngine(EngineBase):
                 f"graphs=True needs a transformer on CUDA, this one lies on {weight.device}; use "
                 "graphs=False, or on a CPU the faster parvideo.engine.cpu.CpuEngine"
             )
+        self.recipe = graph_recipe.DEFAULT if recipe is None else recipe
+        backend = self.recipe.compiled
+        self._compiled = None if backend is None else CompiledPieces(backend)
         self.graphs = weight.is_cuda if graphs is None else graphs
         self.device = weight.device
         with torch.inference_mode():
@@ -140,7 +148,9 @@ class CudaGraphEngine(EngineBase):
             "dtype": str(self.dtype).removeprefix("torch."),
             "linear": "plain",
             "steps": "CUDA graphs" if self.graphs else "operation by operation",
-            "bucket": f"{BUCKET} slots",
+            "layers": "operation by operation" if self._compiled is None else f"by {self.recipe.compiled}",
+            "attention": self.recipe.attention,
+            "bucket": f"{self.recipe.bucket} slots",
             "draw": self._describe_draw(),
         }
 
@@ -176,7 +186,7 @@ class CudaGraphEngine(EngineBase):
     def key(self, order: GenerationOrder, step: int, guided: bool) -> StepKey:
         """The key of one of an order's steps."""
         slots, all_slots = order.step_slots[step], order.num_tokens
-        bucket = math.ceil(slots.stop / BUCKET) * BUCKET
+        bucket = math.ceil(slots.stop / self.recipe.bucket) * self.recipe.bucket
         return StepKey(len(slots), min(bucket, all_slots), guided)
 
     @torch.inference_mode()
@@ -212,7 +222,7 @@ class CudaGraphEngine(EngineBase):
         libraries, and then captured, which computes nothing; from the second one on it is replayed.
         """
         if not self.graphs:
-            self._step(run, key)
+            self._step_by_step(run, key)
         elif key in run.graphs:
             run.graphs[key].replay()
         else:
@@ -220,13 +230,18 @@ class CudaGraphEngine(EngineBase):
             main = torch.cuda.current_stream()
             run.stream.wait_stream(main)
             with torch.cuda.stream(run.stream):
-                self._step(run, key)
+                self._step_by_step(run, key)
             main.wait_stream(run.stream)
             graph = torch.cuda.CUDAGraph()
             # One pool serves all graphs: none leaves anything in it that is read after its step.
             with torch.cuda.graph(graph, run.pool, run.stream, capture_error_mode="thread_local"):
                 self._step(run, key)
             run.graphs[key] = graph
+
+    def _step_by_step(self, run: StaticRun, key: StepKey) -> None:
+        """Compute a step; where it meets new shapes, pieces of it are compiled for them first."""
+        with nullcontext() if self._compiled is None else self._compiled.any_shape():
+            self._step(run, key)
 
     def _step(self, run: StaticRun, key: StepKey) -> None:
         """The static step: no shape, address or number that the host knows differs between steps of a key."""
@@ -235,14 +250,21 @@ class CudaGraphEngine(EngineBase):
         tokens = run.tokens[:rows]
         slots = run.start + self._ascending[: key.group]
         x = self._embed(run, tokens, slots)  # [rows·S, dim]
-        rotary = torch.view_as_complex(run.turns.index_select(0, slots))
-        mask = self._mask(run, slots, key.bucket)
+        turns = run.turns.index_select(0, slots)
+        shape = LayerShape(self.heads, self.kv_heads, self.head_dim, self.eps)
+        last = last_seen(slots, run.slots.order.attention == "causal", self.heads // self.kv_heads)
+        seen = seen_keys(last, self._ascending[: key.bucket], self.dtype, self.recipe.attention)
         for layer, cache in zip(self._layers, run.cache, strict=True):
-            heads = self._qkv(layer, x, rotary, rows)
             held = cache[:, :rows]
-            held.index_copy_(3, slots, self._new_cache(heads).to(self.dtype))
-            attended = self._attend(heads[:, :, : self.heads], held[:, :, :, : key.bucket], mask)
-            x = self._feed_forward(layer, layer.out(attended).add_(x))
+            if self._compiled is None:
+                heads = self._qkv(layer, x, torch.view_as_complex(turns), rows)
+                held.index_copy_(3, slots, self._new_cache(heads).to(self.dtype))
+                attended = self._attend(heads[:, :, : self.heads], held[:, :, :, : key.bucket], seen)
+                x = self._feed_forward(layer, layer.out(attended).add_(x))
+            else:
+                queries = self._compiled.before(layer, x, self._length, turns, slots, held, shape)
+                attended = self._attend(queries, held[:, :, :, : key.bucket], seen)
+                x = self._compiled.after(layer, x, attended, self._length)
         hidden = normalize(x, self._length)
         if key.guided:
             conditional, unconditional = hidden.float().chunk(2)
@@ -265,20 +287,12 @@ class CudaGraphEngine(EngineBase):
             x = x + run.targets.index_select(0, slots)
         return x.to(self.dtype).flatten(0, 1)
 
-    def _mask(self, run: StaticRun, slots: Tensor, bucket: int) -> Tensor:
-        """What to add to the scores of `_grouped` queries: 0 or -inf, ``[M, bucket]``."""
-        last = slots[:, None] if run.slots.order.attention == "causal" else slots[-1:, None]
-        unseen = self._ascending[:bucket] > last
-        shared = self.heads // self.kv_heads
-        mask = torch.zeros(unseen.shape, dtype=self.dtype, device=self.device).masked_fill_(unseen, -math.inf)
-        return mask.repeat(shared, 1) if len(mask) > 1 else mask.expand(shared * len(slots), -1)
-
-    def _attend(self, queries: Tensor, cache: Tensor, mask: Tensor) -> Tensor:
+    def _attend(self, queries: Tensor, cache: Tensor, seen: Tensor) -> Tensor:
         """Attention of queries ``[R, S, heads, d]`` over keys and values ``[2, R, kv_heads, L, d]``:
         ``[R·S, dim]``."""
         rows, count = queries.shape[:2]
         grouped = self._grouped(queries).unflatten(0, (rows, self.kv_heads))
-        attended = F.scaled_dot_product_attention(grouped, cache[0], cache[1], mask, scale=1.0)
+        attended = attend_static(grouped, cache[0], cache[1], seen, self.recipe.attention)
         return self._ungrouped(attended.contiguous().flatten(0, 1), rows, count)
 
     def _inspect(self, run: StaticRun, logits: Tensor) -> None:

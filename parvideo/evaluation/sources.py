@@ -296,6 +296,7 @@ class GeneratedClips(ClipSource):
         # Only what was asked for, so that evaluations that earlier parvideos began go on.
         if self.order is not pipeline.orders[0]:
             made["order"] = self.order.name
+        made |= pipeline.dtype_setting
         made |= pipeline.decoder.record(pipeline.transformer.head.weight.device)
         if latent_frames is not None:
             made |= {"latent_frames": latent_frames, "overlap": overlap}

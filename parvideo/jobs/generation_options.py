@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Literal
 from parvideo.checks import parse_interval, parse_triple, whole_number
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
     from parvideo.order import GenerationOrder
     from parvideo.pipeline import VideoPipeline
     from parvideo.sampling import SamplingConfig
@@ -34,6 +38,9 @@ class GenerationOptions:
             other clips of the same distribution, and more to gain by a window.
         window: compute so many slots a call on guesses until they stand, for the same clips in fewer calls;
             one step a call if not given.
+        engine: what computes the steps, all with the same random numbers: the plain loop, the engine for CPUs
+            or that of CUDA graphs; auto takes the device's own, on CUDA once it has passed a self-test.
+        dtype: what they are computed in; as the model's weights are loaded, float32, if not given.
         decoder_dtype: what tokens become pixels in; auto is bfloat16 where the processor multiplies it and
             the tokenizer's folder states that it costs less than 0.01 dB (`parvideo reconstruct --bf16`).
 
@@ -55,6 +62,8 @@ class GenerationOptions:
     unconditional: bool = False
     noise: Literal["uniform", "gumbel"] = "uniform"
     window: int | None = None
+    engine: Literal["auto", "plain", "cpu", "cuda_graphs"] = "auto"
+    dtype: Literal["float32", "bfloat16"] | None = None
     decoder_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
@@ -96,6 +105,20 @@ class GenerationOptions:
             self.seed,
             self.noise,
         )
+
+    def load(self, folder: "Path", device: "torch.device") -> "VideoPipeline":
+        """A model folder's pipeline on a device, with the engine and the dtype asked for.
+
+        Raises:
+            FileNotFoundError: if there is no model.
+            ValueError: if the engine is not for this device.
+        """
+        import torch
+
+        from parvideo.pipeline import VideoPipeline
+
+        dtypes = {None: None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+        return VideoPipeline.from_pretrained(folder, device, self.engine, dtype=dtypes[self.dtype])
 
     def prepare(self, pipeline: "VideoPipeline", given: int = 0) -> "GenerationOrder":
         """Set a pipeline to window and decoder, and see that it can make clips of this length.

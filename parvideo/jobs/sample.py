@@ -47,7 +47,7 @@ def sample(options: SampleOptions) -> str | None:
     clips_per_file, previews = options.clips_per_file, options.previews
     config = generation.config()
     fabric = launch(options.accelerator, options.devices)
-    pipeline = VideoPipeline.from_pretrained(model, fabric.device)
+    pipeline = generation.load(model, fabric.device)
     subjects = choose_subjects(
         pipeline.class_names, options.class_, options.class_index, generation.unconditional
     )
@@ -87,6 +87,7 @@ def sample(options: SampleOptions) -> str | None:
             "first_frames": beginnings and beginnings.description(),
             "latent_frames": generation.latent_frames,
             "overlap": generation.overlap if generation.latent_frames is not None else None,
+            **pipeline.dtype_setting,
             **pipeline.decoder.record(fabric.device),
         },
     )
@@ -221,15 +222,15 @@ def choose_batch_size(
     transformer = pipeline.transformer
     device = transformer.head.weight.device
     on_cpu, window = device.type == "cpu", pipeline.window or 0
-    engine = on_cpu and not window and config.noise == "uniform"
+    engine, dtype = pipeline.chosen_engine(config) != "plain", pipeline.dtype
     memory = available_memory(device) // 2 // (processes if on_cpu else 1)
     guided = config.guided(order.steps)
-    least = decode_bytes(transformer, order, 1, guided, engine=engine, window=window)
+    least = decode_bytes(transformer, order, 1, guided, dtype, engine, window)
     if least > memory:
         raise ValueError(
             f"generating one clip takes {least / 2**30:.1f} GiB, and half of the free memory is "
             f"{memory / 2**30:.1f} GiB; free some, or try --batch-size 1"
         )
-    fits = batch_size_for(transformer, order, memory, guided, engine=engine, window=window)
+    fits = batch_size_for(transformer, order, memory, guided, dtype, engine, window)
     most = MOST_AT_ONCE["cpu" if on_cpu else "cuda"]
     return 1 << (min(fits, most).bit_length() - 1)

@@ -114,10 +114,8 @@ class ScoringRequest:
 
     @cached_property
     def _pipeline(self) -> "VideoPipeline":
-        from parvideo.pipeline import VideoPipeline
-
         assert self.options.model is not None
-        return VideoPipeline.from_pretrained(self.options.model, self.device)
+        return self.options.generation.load(self.options.model, self.device)
 
     @cached_property
     def _models(self) -> dict[str, str]:

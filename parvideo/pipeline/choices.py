@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import torch
 
+from parvideo.checks import whole_number
 from parvideo.order import GenerationOrder
 
 EngineChoice = Literal["auto", "plain", "cpu", "cuda_graphs"]
@@ -39,6 +40,30 @@ def find_order(
         if order.spec is not None and order.spec.by_regions and order.spec.regions == cut:
             return order
     raise ValueError(f"regions is {cut}; this model was trained in {names}")
+
+
+def clip_length(window: int, latent_frames: int | None, overlap: int, prefix: int = 0) -> int:
+    """The length in latent frames that clips will have, once it is known to be possible.
+
+    Args:
+        window: latent frames that the model generates at a time.
+        latent_frames: wanted; the window's if not given.
+        overlap: latent frames that each window beyond the first takes over.
+        prefix: latent frames that are there already.
+
+    Raises:
+        ValueError: if no latent frame would be generated, or the overlap does not fit the window.
+    """
+    goal = window if latent_frames is None else latent_frames
+    whole_number(goal, "latent_frames", least=1)
+    whole_number(overlap, "overlap", least=1)
+    if goal <= prefix:
+        raise ValueError(f"latent_frames must be more than the {prefix} that the clips have, got {goal}")
+    if goal > window and not 1 <= overlap < window:
+        raise ValueError(
+            f"overlap must lie in 1..{window - 1} for a window of {window} latent frames, got {overlap}"
+        )
+    return goal
 
 
 def check_engine(engine: str, device: torch.device) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from parvideo.checks import whole_number
 from parvideo.order import GenerationOrder
-from parvideo.pipeline.choices import EngineChoice, find_order
+from parvideo.pipeline.choices import EngineChoice, clip_length, find_order
 from parvideo.pipeline.class_names import find_class
 from parvideo.pipeline.decoding import Decoder, stated_loss
 from parvideo.pipeline.engines import Progress, Steps, overall
@@ -34,6 +34,7 @@ class VideoPipeline:
         orders: Sequence[GenerationOrder],
         fps: float | None = None,
         engine: EngineChoice = "auto",
+        dtype: torch.dtype | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -45,12 +46,13 @@ class VideoPipeline:
             fps: frames a second of the clips it was trained on, if known.
             engine: what computes the steps, all with the same random numbers: ``plain``, the loop
                 `parvideo.sampling.generate`; ``cpu``, the faster `CpuEngine`; ``cuda_graphs``, the
-                experimental `CudaGraphEngine`. ``auto`` is the CPU engine on a CPU, for all that it can
-                draw, and else the plain loop.
+                `CudaGraphEngine`. ``auto`` is the engine of the device, for all that it can draw (that of
+                CUDA once it has passed its self-test there), and else the plain loop.
+            dtype: that they are computed in, float32 or bfloat16; the transformer's own if not given.
 
         Raises:
             ValueError: if the codebooks or the number of classes do not agree, there is no order or one that
-                does not fit the transformer, or the engine is unknown or not for this device.
+                does not fit the transformer, or the engine or dtype is unknown or not for this device.
         """
         if tokenizer.codebook_size != transformer.codebook_size:
             raise ValueError(
@@ -63,7 +65,7 @@ class VideoPipeline:
             )
         self.tokenizer, self.transformer = tokenizer.eval(), transformer.eval()
         self.class_names = list(class_names)
-        self._steps = Steps(self.transformer, engine)
+        self._steps = Steps(self.transformer, engine, dtype)
         self.decoder = Decoder(self.tokenizer)
         self.fps = fps
         self.clip_shape = tokenizer.clip_shape(transformer.grid)
@@ -81,6 +83,7 @@ class VideoPipeline:
         device: str | torch.device = "cpu",
         engine: EngineChoice = "auto",
         revision: str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> Self:
         """Load a generator's model folder, or the run folder around one, or a model on the Hub.
 
@@ -89,18 +92,19 @@ class VideoPipeline:
             device: to load it onto.
             engine: what computes the steps, see `VideoPipeline`.
             revision: branch, tag or commit on the Hub, instead of its main branch.
+            dtype: that they are computed in; as the weights are loaded, float32, if not given.
 
         Raises:
             FileNotFoundError: if there is none.
             ConnectionError: if the Hub cannot be asked; what works without it is in the message.
-            ValueError: if its files do not fit together, or the engine is unknown or not for this device.
+            ValueError: if its files do not fit together, or engine or dtype are unknown or not for it.
         """
         folder = model_folder.find_folder(folder, revision)
         transformer = model_folder.load_transformer(folder, device)
         tokenizer = model_folder.load_tokenizer(folder, device)
         names, orders = model_folder.load_class_names(folder), model_folder.load_orders(folder)
         notes = model_folder.load_extra(folder)
-        pipeline = cls(tokenizer, transformer, names, orders, notes.get("fps"), engine)
+        pipeline = cls(tokenizer, transformer, names, orders, notes.get("fps"), engine, dtype)
         if (source := hub.origin(folder)) is not None:
             notes["source"] = source
         pipeline._notes = (notes, model_folder.load_extra(folder / model_folder.TOKENIZER))
@@ -132,8 +136,7 @@ class VideoPipeline:
     def to(self, device: str | torch.device) -> Self:
         """Move tokenizer and transformer to a device, which computes from now on; returns this pipeline.
 
-        Raises:
-            ValueError: if the engine that was asked for is not for that device; nothing is moved then.
+        ValueError if the engine that was asked for is not for that device; nothing is moved then.
         """
         self._steps.to(device)
         self.tokenizer.to(device)
@@ -143,6 +146,20 @@ class VideoPipeline:
     def engine(self) -> EngineChoice:
         """What computes the steps; it is chosen when the pipeline is made."""
         return self._steps.engine
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the steps are computed in; the transformer's own dtype unless another was asked for."""
+        return self._steps.dtype
+
+    @property
+    def dtype_setting(self) -> dict[str, str]:
+        """The dtype by its name where it is not the weights' own, which makes other clips; else nothing."""
+        return {} if self.dtype == self.transformer.head.weight.dtype else {"dtype": str(self.dtype)[6:]}
+
+    def chosen_engine(self, config: SamplingConfig) -> EngineChoice:
+        """What computes the steps for a way to draw; on CUDA the engine is tried out first."""
+        return self._steps.chosen(config)
 
     @property
     def window(self) -> int | None:
@@ -351,27 +368,8 @@ class VideoPipeline:
         return tokens
 
     def check_length(self, latent_frames: int | None, overlap: int, prefix: int = 0) -> int:
-        """The length in latent frames that clips will have, once it is known to be possible.
-
-        Args:
-            latent_frames: wanted; the trained length if not given.
-            overlap: latent frames that each window beyond the trained length takes over.
-            prefix: latent frames that are there already.
-
-        Raises:
-            ValueError: if no latent frame would be generated, or the overlap does not fit the window.
-        """
-        length = self.transformer.grid[0]
-        goal = length if latent_frames is None else latent_frames
-        whole_number(goal, "latent_frames", least=1)
-        whole_number(overlap, "overlap", least=1)
-        if goal <= prefix:
-            raise ValueError(f"latent_frames must be more than the {prefix} that the clips have, got {goal}")
-        if goal > length and not 1 <= overlap < length:
-            raise ValueError(
-                f"overlap must lie in 1..{length - 1} for a window of {length} latent frames, got {overlap}"
-            )
-        return goal
+        """The length in latent frames that clips will have; arguments and errors as of `clip_length`."""
+        return clip_length(self.transformer.grid[0], latent_frames, overlap, prefix)
 
     @torch.inference_mode()
     def decode(self, tokens: TensorLike, batch_size: int = 16) -> Tensor:

@@ -32,6 +32,7 @@ from parvideo.sampling.loop import (
     prefix_tokens,
 )
 from parvideo.sampling.noise import draw_gumbels, draw_uniforms
+from parvideo.transformer.attention import pinned_attention
 from parvideo.transformer.model import VideoTransformer
 
 LOGITS = 1 << 24
@@ -167,7 +168,8 @@ class _Run:
         beyond = beyond.to(device)
         real = torch.where(beyond, 0, slots)
 
-        hidden = self._hidden(slots, self.seen[:, : max(stops)][real])
+        with pinned_attention(device):
+            hidden = self._hidden(slots, self.seen[:, : max(stops)][real])
         most = max(1, LOGITS // (width * sum(self.factors)))  # clips
         parts = [
             self._draw(hidden[:, some], real[some], starts[some], stops[some], some)

@@ -17,6 +17,7 @@ from parvideo.order import GenerationOrder
 from parvideo.pixels import TensorLike, as_tensor
 from parvideo.sampling.config import SamplingConfig
 from parvideo.sampling.noise import draw_gumbels, draw_uniforms
+from parvideo.transformer.attention import pinned_attention
 from parvideo.transformer.factorization import join_tokens
 from parvideo.transformer.model import VideoTransformer
 
@@ -206,12 +207,14 @@ def generate(
     cache = transformer.make_cache(len(rows))
     first = int(order.group[~prefix_mask.cpu()].min())
     if first > 0:
-        transformer.hidden(
-            tokens.repeat(copies, 1), rows, layout, range(order.step_slots[first].start), cache
-        )
+        with pinned_attention(tokens.device):
+            transformer.hidden(
+                tokens.repeat(copies, 1), rows, layout, range(order.step_slots[first].start), cache
+            )
     for step in range(first, order.steps):
         slots = order.step_slots[step]
-        logits = transformer(tokens.repeat(copies, 1), rows, layout, slots, cache)
+        with pinned_attention(tokens.device):
+            logits = transformer(tokens.repeat(copies, 1), rows, layout, slots, cache)
         if guided:
             conditional, unconditional = logits.chunk(2)
             scale = config.guidance_at(step, order.steps)

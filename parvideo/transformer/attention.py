@@ -1,5 +1,6 @@
 """Attention over an order's slots: one masked function with two kernels, and the layer that uses it."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -47,8 +48,16 @@ class AttentionMask:
         ends = [int(seen.any(dim=0).nonzero().max()) + 1 for seen in dense.split(STAIR)]
         self.stairs = list(zip(self.dense.split(STAIR), ends, strict=True))
         self._blocks: Any = None
-        if self.kind == "dense" and self.dense.is_cuda:  # before a compiled block asks for them
+        if self.in_blocks and self.dense.is_cuda:  # before a compiled block asks for them
             self._blocks = self._make_blocks()
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether FlexAttention is worth compiling for it: for whole sequences, as in training.
+
+        A step of decoding has a mask of another shape each time, and its own kernel would be compiled for it.
+        """
+        return self.kind == "dense" and self.dense.shape[0] == self.dense.shape[1]
 
     @property
     def blocks(self) -> Any:
@@ -74,9 +83,9 @@ def attend(
 ) -> Tensor:
     """Attention of ``[B, heads, Q, d]`` over ``[B, kv_heads, K, d]``, giving ``[B, heads, Q, d]``.
 
-    Scaled dot products. A dense mask goes to FlexAttention on CUDA, which skips the blocks that are
-    invisible, and to SDPA elsewhere (and wherever dropout is asked for, which FlexAttention lacks); the two
-    agree to rounding.
+    Scaled dot products. A dense mask of a whole sequence goes to FlexAttention on CUDA, which skips the
+    blocks that are invisible, and to SDPA elsewhere (and wherever dropout is asked for, which FlexAttention
+    lacks); the two agree to rounding.
     """
     grouped = queries.shape[1] != keys.shape[1]
     if mask.kind == "full":
@@ -85,7 +94,7 @@ def attend(
         return F.scaled_dot_product_attention(
             queries, keys, values, dropout_p=dropout, is_causal=True, enable_gqa=grouped
         )
-    if queries.is_cuda and dropout == 0.0:
+    if queries.is_cuda and dropout == 0.0 and mask.in_blocks:
         return attend_blocks(queries, keys, values, mask, compiled=True)
     if mask.kind == "dense" and not queries.is_cuda:
         parts = [
@@ -103,6 +112,21 @@ def attend(
     return F.scaled_dot_product_attention(
         queries, keys, values, attn_mask=mask.dense, dropout_p=dropout, enable_gqa=grouped
     )
+
+
+def pinned_attention(device: torch.device) -> AbstractContextManager[None]:
+    """While decoding on CUDA: every kernel of PyTorch's attention but cuDNN's.
+
+    That one builds a plan for each length of the keys, which grow at every step, and takes longer for it than
+    for the step. Elsewhere nothing is changed.
+    """
+    if device.type != "cuda":
+        return nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    pinned: AbstractContextManager[None] = sdpa_kernel(kernels)
+    return pinned
 
 
 def attend_blocks(

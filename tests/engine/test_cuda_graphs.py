@@ -9,6 +9,7 @@ import torch
 
 from parvideo.engine.cpu import CpuEngine
 from parvideo.engine.cuda_graphs import CudaGraphEngine
+from parvideo.engine.graph_recipe import GraphRecipe
 from parvideo.order import GenerationOrder, OrderSpec, regions
 from parvideo.sampling import SamplingConfig, generate
 from parvideo.transformer import VideoTransformer
@@ -31,7 +32,8 @@ NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="capture a
 
 @pytest.fixture(autouse=True)
 def _small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parvideo.engine.cuda_graphs.BUCKET", 20)  # 48 slots: buckets of 20, 40 and 48
+    # 48 slots: buckets of 20, 40 and 48
+    monkeypatch.setattr("parvideo.engine.graph_recipe.DEFAULT", GraphRecipe(bucket=20))
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)

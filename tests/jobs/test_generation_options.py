@@ -1,12 +1,14 @@
 """The options of generating: each reaches the sampler, and what cannot be is refused at once."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from parvideo.jobs.generation_options import PLAIN, GenerationOptions
+from parvideo.pipeline.choices import EngineChoice
 from parvideo.pipeline.decoding import Decoder
 from parvideo.sampling import SamplingConfig
 
@@ -77,3 +79,17 @@ def test_a_pipeline_is_set_to_what_is_asked_for() -> None:
     assert options.prepare(pipeline, 3) == "the order"
     assert pipeline.decoder.dtype(torch.device("cpu")) == "float32"
     assert (pipeline.window, seen) == (5, {"length": (7, 2, 3), "order": (None, (1, 2, 2))})
+
+
+def test_engine_and_dtype_reach_the_pipeline(generator_folder: Path) -> None:
+    pipeline = GenerationOptions(engine="plain", dtype="bfloat16").load(generator_folder, torch.device("cpu"))
+    assert (pipeline.engine, pipeline.dtype) == ("plain", torch.bfloat16)
+    pipeline = PLAIN.load(generator_folder, torch.device("cpu"))
+    assert (pipeline.engine, pipeline.dtype) == ("auto", torch.float32)
+    with pytest.raises(ValueError, match="engine='cuda_graphs' computes on a cuda device"):
+        GenerationOptions(engine="cuda_graphs").load(generator_folder, torch.device("cpu"))
+
+
+def test_the_engines_are_those_of_the_pipeline() -> None:
+    fields = {field.name: field.type for field in dataclasses.fields(GenerationOptions)}
+    assert fields["engine"] == EngineChoice

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from parvideo.engine.cuda_graphs import CudaGraphEngine, StaticRun, StepKey
+from parvideo.engine.graph_recipe import GraphRecipe
 from parvideo.order import GenerationOrder, OrderSpec
 from parvideo.sampling import SamplingConfig, generate
 from tests.engine.cases import GRAPH_CONFIGS as CONFIGS
@@ -20,7 +21,8 @@ from tests.engine.cases import GRID, LABELS, ORDER, ORDERS, VOCABULARY, make, or
 
 @pytest.fixture(autouse=True)
 def _small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parvideo.engine.cuda_graphs.BUCKET", 20)  # 48 slots: buckets of 20, 40 and 48
+    # 48 slots: buckets of 20, 40 and 48
+    monkeypatch.setattr("parvideo.engine.graph_recipe.DEFAULT", GraphRecipe(bucket=20))
 
 
 class Operations(TorchDispatchMode):
