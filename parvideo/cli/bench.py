@@ -15,9 +15,10 @@ def bench(
     num_classes: int = 101,
     grid: str = "5,16,16",
     regions: list[str] | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     guidance_scale: float = 2.0,
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
     threads: int = 1,
     steps_limit: int = 12,
     repeats: int = 5,
@@ -45,9 +46,11 @@ def bench(
         num_classes: number of classes.
         grid: latent grid t,h,w.
         regions: regions along t,h,w; repeat it for several. If not given 1,1,1 and 1,2,2 and 1,4,4.
-        batch_size: clips at a time.
+        batch_size: clips at a time; if not given 1 on a CPU, 1 and then 8 on CUDA.
         guidance_scale: of classifier-free guidance; 1 turns guidance off, which halves the rows.
-        dtype: of weights and cache.
+        dtype: of weights and cache; if not given float32 on a CPU, float32 and then bfloat16 on CUDA.
+        device: cuda times whole generations by the graph engine and the plain loop, and their memory;
+            threads, steps-limit and clock mean nothing to it.
         threads: CPU threads.
         steps_limit: time about so many steps, spread over the sequence, and interpolate; 0 times all.
         repeats: rounds.
@@ -60,6 +63,7 @@ def bench(
         decoders: time every tokenizer preset decoding a 17x128x128 clip too; nbp takes minutes on a CPU.
         out: JSON file to write.
     """
+    from parvideo.benchmark.cuda_report import run_on_gpu
     from parvideo.benchmark.decoders import bench_decoders
     from parvideo.benchmark.report import Settings, run
     from parvideo.files import write_json
@@ -67,6 +71,15 @@ def bench(
     at_least(1, dim=dim, num_layers=num_layers, num_heads=num_heads, codebook_size=codebook_size)
     at_least(1, num_classes=num_classes, batch_size=batch_size, threads=threads, repeats=repeats)
     at_least(0, steps_limit=steps_limit)
+    if device == "cuda":
+        for name, given in {
+            "peer": peer,
+            "training": training,
+            "kernels": kernels,
+            "decoders": decoders,
+        }.items():
+            if given:
+                raise ValueError(f"{name} is timed on a CPU only; leave it out, or give --device cpu")
     if clock == "cpu" and threads != 1:
         raise ValueError(f"clock cpu counts one thread's time; give threads 1, not {threads}, or clock wall")
     settings = Settings(
@@ -78,9 +91,9 @@ def bench(
         classes=num_classes,
         grid=parse_triple("grid", grid),
         regions=[parse_triple("regions", cut) for cut in regions or ["1,1,1", "1,2,2", "1,4,4"]],
-        batch=batch_size,
+        batch=batch_size or 1,
         guidance=guidance_scale,
-        dtype=dtype,
+        dtype=dtype or "float32",
         threads=threads,
         steps_limit=steps_limit,
         repeats=repeats,
@@ -91,7 +104,12 @@ def bench(
         training=training,
         kernels=kernels,
     )
-    report: dict[str, Any] = run(settings, print)
+    if device == "cuda":
+        batches = [1, 8] if batch_size is None else [batch_size]
+        dtypes = ["float32", "bfloat16"] if dtype is None else [dtype]
+        report: dict[str, Any] = run_on_gpu(settings, batches, dtypes, print)
+    else:
+        report = run(settings, print)
     if decoders:
         report["decoders"] = bench_decoders(threads, clock, repeats, print)
     if out is not None:

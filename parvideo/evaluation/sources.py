@@ -310,15 +310,9 @@ class GeneratedClips(ClipSource):
         for start in range(0, len(ids), batch_size):
             chosen = list(ids[start : start + batch_size])
             labels = torch.tensor([self.labels[index] for index in chosen], dtype=torch.int64)
+            frames, config = (self.latent_frames, self.overlap), self.config
             tokens = self.pipeline.extend_tokens(
-                labels,
-                None,
-                self.latent_frames,
-                self.overlap,
-                self.config.seed,
-                self.config,
-                chosen,
-                order=self.order,
+                labels, None, *frames, config.seed, config, chosen, order=self.order
             )
             keys = torch.tensor(chosen, dtype=torch.int64)
             labels[labels == len(self.pipeline.class_names)] = -1  # made without a class

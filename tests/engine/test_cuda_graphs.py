@@ -236,6 +236,7 @@ def test_tiny_temperatures_are_no_broken_logits(temperature: float) -> None:
         assert torch.equal(made, greedy)
 
 
+@pytest.mark.cuda
 @NEEDS_CUDA
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("order", ORDERS, ids=order_name)
@@ -257,6 +258,7 @@ def test_graphs_change_no_token(order: GenerationOrder, dtype: torch.dtype) -> N
         assert 0 < len(graphs._run.graphs) <= 2 * 2 * 3
 
 
+@pytest.mark.cuda
 @NEEDS_CUDA
 @pytest.mark.parametrize("changes", KINDS, ids=str)
 def test_graphs_change_no_token_of_any_kind_of_model(changes: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ def test_flex_and_sdpa_attention_agree(order: GenerationOrder) -> None:
     )
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="compiled FlexAttention runs on CUDA only")
 def test_compiled_flex_attention_agrees_on_cuda(order: GenerationOrder) -> None:
     inputs = [torch.randn(2, 2, order.num_tokens, 16, device="cuda", requires_grad=True) for _ in range(3)]
