@@ -36,9 +36,8 @@ def attention(record: Record) -> str:
     inputs = [torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)]
     mask = AttentionMask(order.mask, device)
     with torch.no_grad():  # clip by clip: scores are large
-        exact = torch.cat(
-            [_by_hand(*(x[i : i + 1].float() for x in inputs), mask.dense) for i in range(clips)]
-        )
+        queries, keys, values = (x.float() for x in inputs)
+        exact = torch.cat([_by_hand(queries[i], keys[i], values[i], mask.dense)[None] for i in range(clips)])
 
     def masked(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask.dense)
