@@ -15,8 +15,7 @@ from scipy import stats
 
 from parvideo.order import OrderSpec
 from parvideo.synthetic.objects import ObjectsSettings
-from tools.order_study import config, differences, job, picture, report
-from tools.plotting import save_figure
+from tools.order_study import config, differences, job, picture, report, results
 
 TOOLS = Path(__file__).parents[2] / "tools"
 DOCS = TOOLS.parent / "docs"
@@ -145,21 +144,24 @@ def test_the_picture_puts_the_faster_left_and_the_better_lower() -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["any"]
 
 
-def test_the_picture_in_the_docs_is_that_of_the_results_beside_it(tmp_path: Path) -> None:
-    results = json.loads((DOCS / "study.json").read_text())
-    rows = [config.Measured(**row) for row in results["measured"]]
-    families = {row["row"]: "" for row in results["measured"]}
-    for arm in results["study"]["arms"]:
-        names = [name for name in families if name == arm["name"] or name.startswith(f"{arm['name']} at ")]
-        families |= {name: arm.get("family", "") for name in names}
-    scale = max(row.guidance for row in rows)
-    drawn = picture.draw_points(picture.points(rows, families, scale), scale)
-    save_figure(drawn, tmp_path / "picture.svg")
+def test_the_docs_hold_the_report_and_the_picture_of_the_results_beside_them(tmp_path: Path) -> None:
+    found = results.read_results(DOCS / "study.json")
+    assert report.report_text(found) in (DOCS / "study.md").read_text()
+    report.draw(found, tmp_path / "picture.svg")
     texts = [
         set(re.findall(r">([^<>]+)</text>", path.read_text()))
         for path in (tmp_path / "picture.svg", DOCS / "pictures" / report.PICTURE)
     ]
     assert texts[0] == texts[1]
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    found = results.read_results(DOCS / "study.json")
+    (tmp_path / "results.json").write_text(json.dumps(found.to_dict()))
+    assert results.read_results(tmp_path / "results.json") == found
+    (tmp_path / "results.json").write_text(json.dumps({"study": {"judge_steps": 4}}))
+    with pytest.raises(ValueError, match=r"results\.json holds no results that this version can read"):
+        results.read_results(tmp_path / "results.json")
 
 
 def test_jobs_are_begun_with_the_short_budgets_and_seed_after_seed() -> None:
@@ -325,11 +327,11 @@ def test_a_killed_study_goes_on_to_the_same_figures(tmp_path: Path) -> None:
     for moment in ("tokenizer/checkpoints", "references.json", "results"):
         run(plan, tmp_path / "stopped", moment)
     run(plan, tmp_path / "stopped")
-    results = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "stopped")]
-    rows = {(row["row"], row["budget"]) for row in results[0]["measured"]}
+    found = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "stopped")]
+    rows = {(row["row"], row["budget"]) for row in found[0]["measured"]}
     assert rows == {("16x", 4), ("16x", 8), *((f"any at 1x{n}x{n}", 4) for n in (1, 2, 4))}
-    for a, b in zip(results[0]["measured"], results[1]["measured"], strict=True):
+    for a, b in zip(found[0]["measured"], found[1]["measured"], strict=True):
         assert a.pop("fvd") == pytest.approx(b.pop("fvd"), rel=1e-6)
         assert a == b
-    assert all(np.isfinite(row["transformer"]) and row["transformer"] > 0 for row in results[1]["times"])
+    assert all(np.isfinite(row["transformer"]) and row["transformer"] > 0 for row in found[1]["times"])
     assert "| any at 1x2x2 | 1 | 83 |" in (tmp_path / "stopped" / "report.md").read_text()

@@ -51,7 +51,8 @@ from tools.order_study.job import (
     run_job,
     times_stage,
 )
-from tools.order_study.report import write_report
+from tools.order_study.report import draw, report_text, write_report
+from tools.order_study.results import read_results
 from tools.plotting import new_figure
 
 
@@ -112,6 +113,19 @@ def report(out: Path) -> None:
         out: the study's folder.
     """
     write_report(out, read_study(out))
+
+
+def show(results: Path, picture: Path | None = None) -> None:
+    """Print the report of a results.json, such as docs/study.json.
+
+    Args:
+        results: the file.
+        picture: where to draw its picture, if anywhere.
+    """
+    found = read_results(results)
+    print(report_text(found))
+    if picture is not None:
+        draw(found, picture)
 
 
 def make_data(study: StudyConfig, out: Path) -> None:
@@ -230,4 +244,4 @@ def time_rows(study: StudyConfig, out: Path) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    auto_cli([run, job, report], as_positional=False, prog="python -m tools.order_study")
+    auto_cli([run, job, report, show], as_positional=False, prog="python -m tools.order_study")

@@ -1,9 +1,12 @@
 """A study: which transformers are trained, on what, and how what they generate is measured."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from jsonargparse import ArgumentParser
 
 from parvideo.benchmark.timing import Clock
 from parvideo.order import OrderSpec
@@ -209,6 +212,18 @@ class StudyConfig:
             if arm.name == name:
                 return arm
         raise ValueError(f"there is no arm {name!r}; there are {', '.join(arm.name for arm in self.arms)}")
+
+
+def parse_study(settings: Mapping[str, Any]) -> StudyConfig:
+    """A study from its settings as JSON-able data.
+
+    Raises:
+        jsonargparse.ArgumentError: if they are of another version of this tool.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(StudyConfig, "study")
+    study: StudyConfig = parser.instantiate(parser.parse_object({"study": settings}))["study"]
+    return study
 
 
 @dataclass(frozen=True)

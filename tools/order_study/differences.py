@@ -89,14 +89,16 @@ class Difference:
     @property
     def found(self) -> str:
         """What it says, in words."""
-        share = f"{self.agree} of {self.pairs} pairs"
         side = "higher" if self.mean > 0 else "lower"
+        share = f"{side} in {self.agree} of {self.pairs} pairs"
+        if round(self.mean, self.digits) == 0:
+            share = "no difference in the mean"
         if not math.isfinite(self.low):
-            return f"{side} in {share}; one seed has no error"
+            return f"{share}; one seed has no error"
         if self.distinct:
-            return f"{side} ({share})"
+            return share
         most = max(abs(self.low), abs(self.high))
-        return f"less than {most:.{self.digits}f}{self.unit} either way ({side} in {share})"
+        return f"undecided, at most {most:.{self.digits}f}{self.unit} either way; {share}"
 
 
 def difference(a: Sequence[Measured], b: Sequence[Measured], figure: Figure) -> Difference:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,7 +21,7 @@ from parvideo.sampling import SamplingConfig
 from parvideo.synthetic.reader import Reading, analyse_clips, violation_rate
 from parvideo.training.cli import fit
 from parvideo.training.loggers import read_metrics
-from tools.order_study.config import Job, Measured, StudyConfig, order_arguments
+from tools.order_study.config import Job, Measured, StudyConfig, order_arguments, parse_study
 
 STUDY, REFERENCE = "study.json", "reference.npz"
 
@@ -33,16 +33,12 @@ def read_study(out: Path) -> StudyConfig:
         FileNotFoundError: if none was begun there.
         ValueError: if they are of another version of this tool.
     """
-    found = read_json(out / STUDY)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(StudyConfig, "study")
     try:
-        study: StudyConfig = parser.instantiate(parser.parse_object({"study": found}))["study"]
+        return parse_study(read_json(out / STUDY))
     except ArgumentError as error:
         raise ValueError(
             f"{out / STUDY} is of another version of this study ({error}); begin another folder"
         ) from error
-    return study
 
 
 def result_path(out: Path, job: Job) -> Path:
@@ -96,12 +92,17 @@ def train(study: StudyConfig, out: Path, job: Job) -> None:
         [
             *("--config", str(study.generator), f"--data.tokens={out / 'tokens'}"),
             f"--data.seed={job.seed}",
-            *(f"--model.{name}={json.dumps(value)}" for name, value in order_arguments(job.arm).items()),
+            *(f"--model.{name}={_word(value)}" for name, value in order_arguments(job.arm).items()),
             *lengths,
             f"--seed_everything={job.seed}",
             f"--out={run_folder(out, job)}",
         ]
     )
+
+
+def _word(value: Any) -> str:
+    """A setting as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def measure(study: StudyConfig, out: Path, job: Job) -> list[Measured]:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from parvideo.files import atomic_path, read_json, write_json
+from parvideo.files import AnyPath, atomic_path, write_json
 from tools.order_study.config import Measured, StudyConfig, Timed
 from tools.order_study.differences import FIGURES, LOSS, Difference, Verdict, claimed, of_row, verdicts
-from tools.order_study.job import result_path, times_stage
 from tools.order_study.picture import draw_points, points
+from tools.order_study.results import Results, gather
 from tools.plotting import save_figure
 
 PICTURE = "quality-against-steps.svg"
@@ -25,34 +25,29 @@ def write_report(out: Path, study: StudyConfig) -> None:
     Raises:
         FileNotFoundError: if none is.
     """
-    done = [job for job in study.jobs if result_path(out, job).exists()]
-    if not done:
-        raise FileNotFoundError(f"{out}/results has no result of this study yet; none of its jobs is done")
-    measured = [Measured(**row) for job in done for row in read_json(result_path(out, job))]
-    references = [Measured(**row) for row in read_json(out / "references.json")]
-    state = read_json(out / "state.json")
-    timed = state.get(times_stage(study), {}).get("result") or []
-    times = {row["row"]: Timed(**row) for row in timed}
+    results = gather(out, study)
+    differences = claimed(study.compare, study.guidance, results.measured)
+    goals = verdicts(study.goals, study.guidance, results.measured)
+    found = {
+        "differences": [_with_words(one) for one in differences if math.isfinite(one.low)],
+        "goals": [
+            {**asdict(one.goal), "verdict": one.verdict, "difference": _with_words(one.difference)}
+            for one in goals
+            if math.isfinite(one.difference.low)
+        ],
+    }
+    write_json(out / "results.json", results.to_dict() | found)
+    with atomic_path(out / "report.md") as temporary:
+        temporary.write_text(report_text(results) + "\n", encoding="utf-8")
+    draw(results, out / PICTURE)
+
+
+def report_text(results: Results) -> str:
+    """The report as Markdown."""
+    study, measured = results.study, results.measured
     differences = claimed(study.compare, study.guidance, measured)
     goals = verdicts(study.goals, study.guidance, measured)
-    write_json(
-        out / "results.json",
-        {
-            "study": read_json(out / "study.json"),
-            "jobs": {"done": len(done), "all": len(study.jobs)},
-            "references": [asdict(row) for row in references],
-            "measured": [asdict(row) for row in measured],
-            "times": [asdict(row) for row in times.values()],
-            "differences": [_with_words(one) for one in differences if math.isfinite(one.low)],
-            "goals": [
-                {**asdict(one.goal), "verdict": one.verdict, "difference": _with_words(one.difference)}
-                for one in goals
-                if math.isfinite(one.difference.low)
-            ],
-        },
-    )
-    spent = sum(stage["seconds"] for stage in state.values())
-    parts = [_conditions(study, len(done), spent)]
+    parts = [_conditions(results)]
     pooled = [one for one in differences if _is_pooled(one, differences)]
     parts.append(f"### What was found\n\n{_differences(pooled, 4)}")
     if goals:
@@ -65,13 +60,16 @@ def write_report(out: Path, study: StudyConfig) -> None:
             chosen = [one for one in measured if one.budget == budget]
             rows = [row for name in study.rows if (row := of_row(chosen, name, scale))]
             steps = "" if budget is None else f"{budget:,} training steps, "
-            parts.append(
-                f"### All figures: {steps}guidance scale {scale:g}\n\n{_table(rows, references, times)}"
-            )
-    with atomic_path(out / "report.md") as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    scale = max(study.guidance)
-    save_figure(draw_points(points(measured, study.families, scale), scale), out / PICTURE)
+            table = _table(rows, results.references, results.times)
+            parts.append(f"### All figures: {steps}guidance scale {scale:g}\n\n{table}")
+    return "\n\n".join(parts)
+
+
+def draw(results: Results, path: AnyPath) -> None:
+    """Draw the picture, at the highest guidance scale."""
+    scale = max(results.study.guidance)
+    chosen = points(results.measured, results.study.families, scale)
+    save_figure(draw_points(chosen, scale), Path(path))
 
 
 def _is_pooled(one: Difference, differences: Sequence[Difference]) -> bool:
@@ -88,17 +86,21 @@ def _with_words(one: Difference) -> dict[str, Any]:
     return {**asdict(one), "distinct": one.distinct, "found": one.found}
 
 
-def _conditions(study: StudyConfig, done: int, seconds: float) -> str:
-    settings = study.data
+def _conditions(results: Results) -> str:
+    study = results.study
+    spent = "" if results.minutes is None else f"So far it took {results.minutes:.0f} minutes, "
+    spent += f"{study.workers} jobs at a time." if spent else ""
+    done = len({(one.row, one.budget, one.seed) for one in results.measured})
+    planned = sum(len(job.arm.rows) for job in study.jobs)
     return (
-        f"{done} of {len(study.jobs)} jobs are done. "
-        f"{settings.num_classes} classes, {study.frames} frames of {study.size} x {study.size} pixels; "
-        f"{len(study.seeds)} seeds; {study.clips} clips a row, seed and scale, {study.read_clips} of them "
+        f"{done} of {planned} rows, of {len(study.seeds)} seeds, are measured. "
+        f"{study.data.num_classes} classes, {study.frames} frames of {study.size} x {study.size} pixels; "
+        f"{study.clips} clips a row, seed and scale, {study.read_clips} of them "
         f"read. Means over seeds, ± standard error. FVD is by the study's own feature network "
         f"({study.reference_clips} reference clips) and compares with nothing published. Seconds a clip: "
         f"{study.clock} time of {study.threads} thread, batch {study.timed_clips}, the highest guidance "
-        f"scale. So far it took {seconds / 60:.0f} minutes, {study.workers} jobs at a time."
-    )
+        f"scale. {spent}"
+    ).rstrip()
 
 
 def _table(
