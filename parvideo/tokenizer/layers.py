@@ -100,7 +100,19 @@ class FrameGroupNorm(nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         frames = rearrange(input, "b c t h w -> (b t) c h w")
-        return rearrange(super().forward(frames), "(b t) c h w -> b c t h w", b=input.shape[0])
+        # CUDA's autocast would copy frames to float32 and hand the next layer twice the bytes. The kernel
+        # computes its means in float32 all the same.
+        if input.is_cuda and input.dtype == torch.bfloat16 and torch.is_autocast_enabled("cuda"):
+            normed = self.in_own_dtype(frames)
+        else:
+            normed = super().forward(frames)
+        return rearrange(normed, "(b t) c h w -> b c t h w", b=input.shape[0])
+
+    def in_own_dtype(self, frames: Tensor) -> Tensor:
+        """Normalise ``[N, C, H, W]`` in the dtype that it has, autocast or not."""
+        with torch.autocast(frames.device.type, enabled=False):
+            weight, bias = self.weight.to(frames.dtype), self.bias.to(frames.dtype)
+            return F.group_norm(frames, self.num_groups, weight, bias, self.eps)
 
 
 class Swish(nn.Module):

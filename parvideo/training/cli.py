@@ -24,6 +24,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from parvideo.files import atomic_path, check_file, read_json
 from parvideo.pretrained.folder import CONFIG
 from parvideo.training.callbacks.checkpoint import RunCheckpoints
+from parvideo.training.callbacks.cuda import CudaSettings
 from parvideo.training.callbacks.ema import WeightAverage
 from parvideo.training.callbacks.export import ModelExport
 from parvideo.training.callbacks.misc import Compile, StepProgress, StepSeed
@@ -169,6 +170,8 @@ class FitCLI(LightningCLI):
         self.state = RunState(flat_settings(yaml.safe_load(text)))
         callbacks: list[Callback] = [StepSeed(int(self.config["seed_everything"])), self.state]
         callbacks += [average] if average is not None else []
+        chosen = config["benchmark"] is not False and not config["deterministic"]
+        callbacks += [CudaSettings(not self.config_init["exact_float32"], benchmark=chosen)]
         backend = self.config_init["compile"]
         callbacks += [Compile(backend)] if backend is not None else []
         peak = self.config_init["peak_tflops"]

@@ -42,6 +42,7 @@ RUN_OPTIONS = (
         "generate a few clips into TensorBoard at every so many validations; 0 for never",
     ),
     RunOption("compile", str | None, None, "torch.compile's backend, such as inductor"),
+    RunOption("exact_float32", bool, False, "on CUDA, multiply float32 exactly, not in TF32"),
 )
 
 OLD_NAMES = {"print_plan": "print_costs", "plan": "costs"}

@@ -45,7 +45,8 @@ class GeneratorModule(lightning.LightningModule):
         qk_norm: normalise queries and keys.
         factors: predict each token as digits below these factors (large codebooks); whole if null.
         dropout: on embeddings and residuals.
-        attention_dropout: on attention weights.
+        attention_dropout: on attention weights. Anything but 0 rules out the kernels that are quick on a GPU
+            (FlexAttention, flash, cuDNN).
         label_dropout: part of the samples whose class is hidden, which makes guidance possible.
         gradient_checkpointing: recompute activations in the backward pass.
         lr: learning rate at the end of the warm-up.
@@ -93,7 +94,7 @@ class GeneratorModule(lightning.LightningModule):
         qk_norm: bool = False,
         factors: list[int] | None = None,
         dropout: float = 0.1,
-        attention_dropout: float = 0.1,
+        attention_dropout: float = 0.0,
         label_dropout: float = 0.1,
         gradient_checkpointing: bool = False,
         lr: float = 1e-4,

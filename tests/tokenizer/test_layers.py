@@ -96,3 +96,19 @@ def test_depth_to_space_inverts_space_to_depth(time: int, space: int) -> None:
 def test_memory_of_folding_is_channels_last() -> None:
     folded = SpaceToDepth(1, 2)(torch.randn(1, 3, 3, 4, 4))
     assert folded.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_a_norm_under_autocast_keeps_its_dtype_and_its_means() -> None:
+    torch.manual_seed(0)
+    layer = FrameGroupNorm(2, 8)
+    torch.nn.init.normal_(layer.weight)
+    torch.nn.init.normal_(layer.bias)
+    frames = (torch.randn(3, 8, 16, 16) * 4 + 50).bfloat16()  # where sums in bfloat16 would be far off
+    with torch.autocast("cpu", torch.bfloat16):
+        normed = layer.in_own_dtype(frames)
+    assert normed.dtype == torch.bfloat16
+    exact = torch.nn.functional.group_norm(frames.float(), 2, layer.weight, layer.bias, layer.eps)
+    torch.testing.assert_close(normed.float(), exact, atol=0.05, rtol=0.02)
+    normed.float().square().mean().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.dtype == torch.float32
