@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from parvideo.benchmark.end_to_end import end_to_end
 from parvideo.benchmark.kernels import time_kernels
 from parvideo.benchmark.peers import Peer, supports
 from parvideo.benchmark.timing import (
@@ -29,7 +30,6 @@ from parvideo.engine.cpu import CpuEngine
 from parvideo.engine.memory import decode_bytes
 from parvideo.order import GenerationOrder, regions
 from parvideo.sampling import SamplingConfig
-from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.presets import PRESETS
 from parvideo.transformer import VideoTransformer, next_token_loss, transformer_size
 
@@ -155,7 +155,10 @@ def run(settings: Settings, show: Callable[[str], None]) -> dict[str, Any]:
             "measured; steps between are interpolated."
         )
     if settings.tokenizer != "none":
-        report["tokenizer"] = _end_to_end(settings, rows, show)
+        seconds = {row["order"]: row["seconds"] for row in rows if row["contender"] == "engine"}
+        report["tokenizer"] = end_to_end(
+            settings.tokenizer, settings.batch, settings.grid, settings.clock, seconds, show
+        )
     return report
 
 
@@ -256,33 +259,6 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
             f"{share:>9}"
         )
     return lines
-
-
-def _end_to_end(
-    settings: Settings, rows: list[dict[str, Any]], show: Callable[[str], None]
-) -> dict[str, Any]:
-    tokenizer = CausalVideoTokenizer(**PRESETS[settings.tokenizer]).eval()
-    tokens = torch.randint(tokenizer.codebook_size, (settings.batch, *settings.grid))
-    now, best, shape = CLOCKS[settings.clock], math.inf, torch.Size()
-    with torch.inference_mode():
-        for _ in range(2):
-            start = now()
-            shape = tokenizer.decode(tokens).shape
-            best = min(best, now() - start)
-    frames, height, width = shape[2:]
-    show(
-        f"{'tokenizer':<14}{settings.tokenizer} decodes {settings.batch} x {frames} x {height} x {width} "
-        f"pixels in {best:.2f} s (float32, best of 2)"
-    )
-    ends = {}
-    for row in rows:
-        if row["contender"] == "engine":
-            total = row["seconds"] + best
-            ends[row["order"]] = total
-            show(
-                f"{'end to end':<14}{row['order']}: {total:.2f} s a batch, {best / total:.0%} the tokenizer's"
-            )
-    return {"preset": settings.tokenizer, "decode_seconds": best, "end_to_end_seconds": ends}
 
 
 def _training(
