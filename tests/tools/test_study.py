@@ -15,6 +15,8 @@ from scipy import stats
 
 from parvideo.order import OrderSpec
 from parvideo.synthetic.objects import ObjectsSettings
+from parvideo.training.cli import FitCLI
+from parvideo.training.generator import GeneratorModule
 from tools.order_study import config, differences, job, picture, report, results
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -189,6 +191,31 @@ def test_an_arm_sets_nothing_that_it_does_not_change() -> None:
     changed = config.order_arguments(config.Arm("a", **changes))
     assert {name: changed[name] for name in changes} == changes
     assert "order_embedding" not in changed
+
+
+def test_everything_that_an_arm_sets_reaches_its_training(tmp_path: Path) -> None:
+    arm = config.Arm(
+        "any",
+        OrderSpec(),
+        [OrderSpec(grouping="dyadic", most=16)],
+        target_positions=True,
+        query_positions="target",
+        order_weights={"1x1x1": 3.0, "dyadic-16": 1.0},
+        order_embedding=True,
+        distillation=0.5,
+        budgets=[3000],
+    )
+    generator = TOOLS.parent / "configs" / "order_study" / "generator_sharper.yaml"
+    plan = config.StudyConfig(ObjectsSettings(), 17, 32, Path("t"), generator, [arm])
+    run = FitCLI(job.fit_arguments(plan, tmp_path, plan.jobs[1]))
+    module = run.model
+    assert isinstance(module, GeneratorModule)
+    assert module.order_specs == (arm.order, *arm.more_orders)
+    assert (module.order_weights, module.distillation, module.teacher) == ([3.0, 1.0], 0.5, 0)
+    settings = module.transformer_settings
+    assert (settings["target_positions"], settings["query_positions"]) == (True, "target")
+    assert settings["order_names"] == ["1x1x1", "dyadic-16"]
+    assert (run.trainer.max_steps, run.datamodule.seed, plan.jobs[1].seed) == (3000, 1, 1)
 
 
 @pytest.mark.parametrize(

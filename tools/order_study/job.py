@@ -61,7 +61,7 @@ def run_job(out: Path, arm: str, seed: int, budget: int | None = None) -> None:
     if path.exists():
         return
     torch.set_num_threads(study.threads)
-    train(study, out, job)
+    fit(fit_arguments(study, out, job))  # goes on where a stopped training was
     write_json(path, [asdict(row) for row in measure(study, out, job)])
 
 
@@ -85,19 +85,15 @@ def run_folder(out: Path, job: Job) -> Path:
     return out / "runs" / job.name
 
 
-def train(study: StudyConfig, out: Path, job: Job) -> None:
-    """Train an arm; goes on where a stopped training was."""
-    lengths = () if job.budget is None else (f"--trainer.max_steps={job.budget}",)
-    fit(
-        [
-            *("--config", str(study.generator), f"--data.tokens={out / 'tokens'}"),
-            f"--data.seed={job.seed}",
-            *(f"--model.{name}={_word(value)}" for name, value in order_arguments(job.arm).items()),
-            *lengths,
-            f"--seed_everything={job.seed}",
-            f"--out={run_folder(out, job)}",
-        ]
-    )
+def fit_arguments(study: StudyConfig, out: Path, job: Job) -> list[str]:
+    """The command line of `parvideo fit` that trains an arm."""
+    return [
+        *("--config", str(study.generator), f"--data.tokens={out / 'tokens'}", f"--data.seed={job.seed}"),
+        *(f"--model.{name}={_word(value)}" for name, value in order_arguments(job.arm).items()),
+        *(() if job.budget is None else (f"--trainer.max_steps={job.budget}",)),
+        f"--seed_everything={job.seed}",
+        f"--out={run_folder(out, job)}",
+    ]
 
 
 def _word(value: Any) -> str:
