@@ -121,6 +121,7 @@ def _generator_report(
         f"{clips:,} clips",
         f"operations      {costs.training_flops / 1e12:.2f} TFLOP a clip, "
         f"{costs.training_flops * batch * max_steps / 1e15:,.0f} PFLOP in all",
+        *_teacher_lines(costs, module.taught_share),
         f"tokens on disk  {costs.token_bytes(clips, codes) / 1e6:,.1f} MB a view of the training set",
         "",
         f"Memory of one device, bf16-mixed, DDP, {data.batch_size} clips at a time:",
@@ -140,6 +141,15 @@ def _generator_report(
         f"{2 * costs.matrix_parameters * 2 * costs.largest_group / 1e9:.1f} GFLOP",
     ]
     return "\n".join(lines)
+
+
+def _teacher_lines(costs: TransformerCosts, share: float) -> list[str]:
+    if not share:
+        return []
+    return [
+        f"distillation    {costs.forward_flops() * share / 1e12:.2f} TFLOP a clip more, in no other line: "
+        f"a forward pass in 1x for {share:.0%} of the batches"
+    ]
 
 
 def _memory_table(heads: dict[str, TransformerCosts], batch: int, average: bool) -> list[str]:

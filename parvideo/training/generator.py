@@ -237,6 +237,14 @@ class GeneratorModule(lightning.LightningModule):
         logits = self.transformer(ordered, labels, self.transformer.layout(order))
         return next_token_loss(logits, ordered, self.transformer.factors)
 
+    @property
+    def taught_share(self) -> float:
+        """The part of the batches that learn from a teacher: those that are not in 1x; 0 without one."""
+        if self.teacher is None:
+            return 0.0
+        weights = self.order_weights or [1.0] * len(self.order_specs)
+        return 1 - weights[self.teacher] / sum(weights)
+
     def distilled_losses(
         self, tokens: Tensor, labels: Tensor, order: GenerationOrder
     ) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,16 @@ def test_costs_are_printed_for_the_tokens_there(
     assert not (tmp_path / "config.yaml").exists()
 
 
+def test_a_teachers_passes_are_counted(
+    tokens_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ['--model.more_orders=[{"regions": [1, 1, 1]}]', "--model.distillation=0.5"]
+    more += ['--model.order_weights={"1x2x2": 1, "1x1x1": 3}']
+    for given, told in ((more, True), (more[:1], False)):
+        assert main(["fit", *arguments(tokens_folder, tmp_path, *given, "--print-costs")]) == 0
+        assert ("a forward pass in 1x for 25% of the batches" in capsys.readouterr().out) == told
+
+
 @pytest.mark.parametrize(
     ("configs", "expected"),
     [
