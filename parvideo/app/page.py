@@ -36,7 +36,9 @@ def build_page(studio: Studio) -> gr.Blocks:
     )
     speeds = [(f"{order.name}: {order.steps} steps", order.name) for order in studio.orders]
     windows = [("off: a step a call", 0), *((f"{slots} tokens a call", slots) for slots in WINDOWS)]
-    with gr.Blocks(title=f"parvideo: {studio.name}", analytics_enabled=False) as page:
+    with gr.Blocks(
+        title=f"parvideo: {studio.name}", analytics_enabled=False, delete_cache=(600, 3600)
+    ) as page:
         gr.Markdown(f"## {html.escape(studio.name)}\n{about}")
         with gr.Row():
             with gr.Column(scale=2, min_width=280):

@@ -22,10 +22,13 @@ def app(model: Path, /, host: str = "127.0.0.1", port: int | None = None, device
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-    from parvideo.app.page import build_page, launch
     from parvideo.app.playing import Studio
 
-    page = build_page(Studio(model, device))
+    studio = Studio(model, device)  # first, for what is wrong with a model is said at once
+
+    from parvideo.app.page import build_page, launch
+
+    page = build_page(studio)
     address = launch(page, host, port, wait=False)
     print(f"{model} at {address} (Ctrl+C ends it)", flush=True)
     page.block_thread()
