@@ -13,12 +13,12 @@ from PIL import Image
 from parvideo.app.playing import Studio, View
 
 WINDOWS = (8, 16, 32, 64, 128)
-FRAME_SIDE = 132
-"""Pixels of a latent frame's width on the page."""
-TOKENS = "<p>Tokens, a picture a latent frame, each in the colour that it has alone:</p>"
+FRAME_SIDE, ROW, GAP = 132, 540, 8
+"""Pixels of a latent frame's width on the page, at most, of a row of them, and between two."""
+TOKENS = "<p>Tokens, a picture a latent frame, each in its mean colour:</p>"
 CSS = """
 .gradio-container {max-width: 1100px !important; margin: 0 auto !important}
-.frames {display: flex; flex-wrap: wrap; gap: 8px; min-height: 140px}
+.frames {display: flex; flex-wrap: wrap; gap: 8px; min-height: 108px}
 .frames img {image-rendering: pixelated; border-radius: 4px}
 .wrong {color: #c0392b; font-weight: 600}
 """
@@ -87,9 +87,9 @@ def build_page(studio: Studio) -> gr.Blocks:
 
         quietly: dict[str, Any] = {"concurrency_limit": 1, "show_progress": "hidden"}
         shown = [status, tokens, video, mp4, npz, command]
-        event = go.click(play, [class_name, seed, guidance, speed, window], shown, **quietly)
-        again = seed.submit(play, [class_name, seed, guidance, speed, window], shown, **quietly)
-        stop.click(None, cancels=[event, again])
+        go.click(play, [class_name, seed, guidance, speed, window], shown, **quietly)
+        seed.submit(play, [class_name, seed, guidance, speed, window], shown, **quietly)
+        stop.click(studio.stop, queue=False, show_progress="hidden")  # past the queue
     return page
 
 
@@ -131,7 +131,7 @@ def render(view: View) -> list[Any]:
     line = html.escape(view.line)
     if view.failed:
         return [f'<p class="wrong">{line}</p>', *[gr.skip()] * 5]
-    frames = "" if view.tokens is None else "".join(map(_picture, view.tokens))
+    frames = "" if view.tokens is None else _pictures(view.tokens)
     parts: list[Any] = [f"<p>{line}</p>", f'{TOKENS if frames else ""}<div class="frames">{frames}</div>']
     if view.shown is None:
         empty = gr.DownloadButton(value=None, interactive=False)
@@ -141,10 +141,14 @@ def render(view: View) -> list[Any]:
     return [*parts, str(view.shown), *files, command]
 
 
-def _picture(frame: np.ndarray) -> str:
-    """A latent frame ``[h, w, 3]`` as HTML, a pixel a token."""
-    data = io.BytesIO()
-    Image.fromarray(frame).save(data, "PNG")
-    source = base64.b64encode(data.getvalue()).decode()
-    height = round(FRAME_SIDE * frame.shape[0] / frame.shape[1])
-    return f'<img alt="" width="{FRAME_SIDE}" height="{height}" src="data:image/png;base64,{source}">'
+def _pictures(tokens: np.ndarray) -> str:
+    """Latent frames ``[t, h, w, 3]`` as HTML, a pixel a token, small enough that a few stand in a row."""
+    width = max(48, min(FRAME_SIDE, ROW // len(tokens) - GAP))
+    height = round(width * tokens.shape[1] / tokens.shape[2])
+    pictures = []
+    for frame in tokens:
+        data = io.BytesIO()
+        Image.fromarray(frame).save(data, "PNG")
+        source = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+        pictures.append(f'<img alt="" width="{width}" height="{height}" src="{source}">')
+    return "".join(pictures)

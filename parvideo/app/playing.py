@@ -26,6 +26,8 @@ from parvideo.tokenizer import VideoTokenizer
 
 EMPTY = (26, 28, 36)
 """The colour of a token that is not drawn yet."""
+SQUARE = 3
+"""Side of the square of equal tokens by which the colour of one is found."""
 SHOWN_SIDE = 320
 """Pixels of the clip's width on the page, about: whole times its own, without smoothing."""
 PAUSE = 0.05
@@ -53,6 +55,10 @@ class View:
     command: str = ""
 
 
+class StoppedError(Exception):
+    """Raised in the midst of generating, when nobody wants the clip any more."""
+
+
 class Studio:
     """A loaded model that makes one clip at a time, and tells how far it is.
 
@@ -72,11 +78,16 @@ class Studio:
         self._colours = TokenColours(self.pipeline.tokenizer)
         self._folder = tempfile.TemporaryDirectory(prefix="parvideo-app-")
         self._count = 0
+        self._gone = threading.Event()
 
     @property
     def orders(self) -> list[GenerationOrder]:
         """The speeds: every order that the model was trained in."""
         return self.pipeline.orders
+
+    def stop(self) -> None:
+        """End the clip that is being made, if there is one, after the step under way."""
+        self._gone.set()
 
     def play(
         self, class_name: str, seed: str, guidance: float, order: str, window: int | None = None
@@ -105,14 +116,15 @@ class Studio:
     def _make(self, label: int, options: GenerationOptions) -> Iterator[View]:
         pipeline, order = self.pipeline, options.prepare(self.pipeline)
         news: queue.Queue[tuple[Tensor, int, int] | Tensor | BaseException] = queue.Queue()
-        gone, calls, began = threading.Event(), 0, time.perf_counter()
+        self._gone = gone = threading.Event()
+        calls, reached, began = 0, 0, time.perf_counter()
         ended = began
 
         def on_tokens(tokens: Tensor, steps: int) -> None:
-            nonlocal calls
-            calls += 1
+            nonlocal calls, reached
             if gone.is_set():
-                raise InterruptedError
+                raise StoppedError
+            calls, reached = calls + 1, steps
             news.put((tokens[0].clone(), steps, calls))
 
         def work() -> None:
@@ -142,6 +154,9 @@ class Studio:
         finally:
             gone.set()
             thread.join()
+        if isinstance(item, StoppedError):
+            yield replace(view, line=f"stopped after {reached} of {order.steps} steps")
+            return
         if isinstance(item, BaseException):
             raise item
         assert isinstance(item, Tensor)
@@ -213,7 +228,10 @@ class Studio:
 
 
 class TokenColours:
-    """The mean colour of what a tokenizer makes of each token when it stands alone.
+    """The mean colour of what a tokenizer makes of each token among its like.
+
+    That is of a square of `SQUARE` times the same token, which comes nearer to the colours that tokens have
+    in clips than a token alone.
 
     Args:
         tokenizer: that decodes them.
@@ -229,8 +247,9 @@ class TokenColours:
         """Colours uint8 ``[n, 3]`` of tokens int64 ``[n]``."""
         codes = tokens.cpu().unique()
         unknown = codes[~self.known[codes]]
-        for new in unknown.split(256) if len(unknown) else ():
-            clips = to_uint8(self.tokenizer.decode(new.to(tokens.device)[:, None, None, None])).cpu()
+        for new in unknown.split(64) if len(unknown) else ():
+            squares = new.to(tokens.device)[:, None, None, None].repeat(1, 1, SQUARE, SQUARE)
+            clips = to_uint8(self.tokenizer.decode(squares)).cpu()
             self.colours[new] = clips.float().mean(dim=(1, 2, 3)).round().to(torch.uint8)
             self.known[new] = True
         return self.colours[tokens.cpu()]

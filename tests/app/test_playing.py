@@ -3,6 +3,7 @@
 import shlex
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_a_token_s_colour_is_the_mean_of_what_it_decodes_to(studio: Studio) -> N
     found = colours.of(torch.tensor([3, 0, 3]))
     assert torch.equal(found[0], found[2])
     with torch.inference_mode():
-        clip = to_uint8(tokenizer.decode(torch.full((1, 1, 1, 1), 3)))
+        clip = to_uint8(tokenizer.decode(torch.full((1, 1, 3, 3), 3)))
     assert torch.allclose(found[0].float(), clip.float().mean(dim=(0, 1, 2, 3)), atol=0.6)
 
 
@@ -95,6 +96,30 @@ def test_mistakes_are_sentences(studio: Studio, changed: dict[str, object], sent
     views = list(studio.play(**{**asked, "order": studio.orders[0].name, **changed}))  # type: ignore[arg-type]
     assert [view.failed for view in views] == [True]
     assert sentence in views[0].line
+
+
+def test_stop_ends_a_clip_after_the_step_under_way(studio: Studio) -> None:
+    order = studio.orders[1]
+    playing = studio.play(studio.pipeline.class_names[0], "0", 1, order.name)
+    real, steps = studio.pipeline._steps.generate, 0
+
+    def generate(*asked: Any, on_tokens: Any, **more: Any) -> Any:
+        def first_stops(tokens: torch.Tensor, done: int) -> None:
+            nonlocal steps
+            steps = done
+            on_tokens(tokens, done)
+            studio.stop()
+
+        return real(*asked, on_tokens=first_stops, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(studio.pipeline._steps, "generate", generate)
+        last = list(playing)[-1]
+    assert steps == 2 < order.steps
+    assert last.line.startswith("stopped after 1 of")
+    assert last.shown is None
+    assert not last.failed
+    assert list(studio.play(studio.pipeline.class_names[0], "0", 1, order.name))[-1].shown is not None
 
 
 def test_who_leaves_stops_the_work(studio: Studio) -> None:
