@@ -57,7 +57,7 @@ def bench(
         clock: seconds that passed, or that this thread computed (one thread only; for shared machines).
         plain: time the plain loop as well.
         peer: checkout of the official LlamaGen or PAR code to time as well; repeat it for several.
-        tokenizer: preset of the tokenizer whose decoding of the tokens is timed, on a CPU also in bfloat16 and,
+        tokenizer: preset of the tokenizer whose decoding is timed, on a CPU also in bfloat16 and,
             for base, beside the preset light; "none" for none.
         training: time a training step as well: the order's mask against a plainly causal one.
         kernels: time the engine's choices as well, each against what it replaced.

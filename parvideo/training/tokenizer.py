@@ -67,7 +67,8 @@ class TokenizerModule(lightning.LightningModule):
         side_by_side: how many validation clips to show in TensorBoard beside their reconstruction.
         init_from: a model folder whose weights training starts from; random ones without.
         decoder_only: train the decoder and leave encoder and quantizer as ``init_from`` has them, so that
-            every clip keeps its tokens: a decoder for a generator that is trained already.
+            every clip keeps its tokens: a decoder for a generator that is trained already. It may have
+            another form than the folder's (the preset light after base), and then starts from random weights.
         seed: of the random frames and of which steps are image steps.
     """
 
@@ -143,7 +144,7 @@ class TokenizerModule(lightning.LightningModule):
     def configure_model(self) -> None:
         """Take the weights to start from; a checkpoint's, if the run goes on, come after."""
         if self.init_from is not None and not self._started:
-            start_from(self.tokenizer, self.init_from)
+            start_from(self.tokenizer, self.init_from, new_decoder=self.decoder_only)
             self._started = True
         if self.decoder_only:
             for part in (self.tokenizer.encoder, self.tokenizer.quantizer):

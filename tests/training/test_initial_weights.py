@@ -60,6 +60,35 @@ def test_another_form_is_refused_by_name_and_changes_nothing(generator: Path) ->
         start_from(deep, Path("nowhere"))
 
 
+def test_a_decoder_of_another_form_starts_anew_where_that_is_asked_for(generator: Path) -> None:
+    trained = load_tokenizer(generator)
+    assert isinstance(trained, CausalVideoTokenizer)
+    config = trained.config
+    levels = {
+        "channels": 8,
+        "channel_multipliers": [1],
+        "num_res_blocks": 1,
+        "time_strides": [],
+        "space_strides": [],
+        "patch_size": trained.space_factor,
+        "patch_frames": trained.time_factor,
+    }
+    light = CausalVideoTokenizer(**config | {"decoder_levels": levels})
+    before = {name: value.clone() for name, value in light.decoder.state_dict().items()}
+    with pytest.raises(ValueError, match=r"does not fit: decoder\."):
+        start_from(light, generator)
+    start_from(light, generator, new_decoder=True)
+    assert same(light.encoder, trained.encoder)
+    assert all(torch.equal(value, before[name]) for name, value in light.decoder.state_dict().items())
+    # A decoder of the same form takes its weights, and another encoder is refused all the same.
+    again = CausalVideoTokenizer(**config)
+    start_from(again, generator, new_decoder=True)
+    assert same(again, trained)
+    wide = CausalVideoTokenizer(**config | {"channels": 8})
+    with pytest.raises(ValueError, match=r"does not fit: encoder\."):
+        start_from(wide, generator, new_decoder=True)
+
+
 def test_a_run_that_goes_on_needs_the_folder_no_more(
     tokens_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
