@@ -22,7 +22,10 @@ CONFIGS = config_folder()
 # On top of others: what they change has to be put on something.
 OVERLAYS = {"demo/smoke.yaml": "demo/generator.yaml", "trainer/cpu.yaml": "demo/generator.yaml"}
 OVERLAYS |= {f"trainer/{name}.yaml": "generator/ucf101_1x2x2.yaml" for name in ("gpus", "fsdp")}
-OVERLAYS |= {"trainer/rfvd.yaml": "tokenizer/ucf101_64.yaml"}
+OVERLAYS |= {
+    "trainer/rfvd.yaml": "tokenizer/ucf101_64.yaml",
+    "ucf101_six/tokenizer_light.yaml": "ucf101_six/tokenizer_base.yaml",
+}
 OVERLAYS |= {
     f"generator/ablations/{path.name}": "generator/ucf101_1x2x2.yaml"
     for path in (CONFIGS / "generator" / "ablations").glob("*.yaml")
