@@ -17,6 +17,7 @@ from parvideo.order import OrderSpec
 from parvideo.synthetic.objects import ObjectsSettings
 from parvideo.training.cli import FitCLI
 from parvideo.training.generator import GeneratorModule
+from tools.order_study import __main__ as tool
 from tools.order_study import config, differences, job, picture, report, results
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -155,6 +156,18 @@ def test_the_docs_hold_the_report_and_the_picture_of_the_results_beside_them(tmp
         for path in (tmp_path / "picture.svg", DOCS / "pictures" / report.PICTURE)
     ]
     assert texts[0] == texts[1]
+
+
+def test_a_page_takes_the_report_in_below_its_line(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Conclusions.\n\n<!-- report -->\n\nAn older report.\n")
+    tool.show(DOCS / "study.json", page=page)
+    text = report.report_text(results.read_results(DOCS / "study.json"))
+    assert page.read_text() == f"Conclusions.\n\n<!-- report -->\n\n{text}\n"
+    page.write_text("No line.")
+    with pytest.raises(ValueError, match="has no line <!-- report -->"):
+        tool.show(DOCS / "study.json", page=page)
+    assert page.read_text() == "No line."
 
 
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:

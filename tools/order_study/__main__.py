@@ -26,7 +26,7 @@ from tqdm import tqdm
 from parvideo.benchmark.timing import CLOCKS
 from parvideo.datasets import ClipDataset, build_cache, load_videos
 from parvideo.demo.steps import draw_clips
-from parvideo.files import atomic_path, sha256_json, write_json
+from parvideo.files import atomic_path, sha256_json, write_json, write_text
 from parvideo.jobs.options import TokenizeOptions
 from parvideo.jobs.stages import Stages
 from parvideo.jobs.tokenize import tokenize
@@ -115,17 +115,28 @@ def report(out: Path) -> None:
     write_report(out, read_study(out))
 
 
-def show(results: Path, picture: Path | None = None) -> None:
+def show(results: Path, picture: Path | None = None, page: Path | None = None) -> None:
     """Print the report of a results.json, such as docs/study.json.
 
     Args:
         results: the file.
         picture: where to draw its picture, if anywhere.
+        page: a page that takes the report in, below its line ``<!-- report -->``, which what follows gives
+            way to.
+
+    Raises:
+        ValueError: if the page has no such line.
     """
     found = read_results(results)
-    print(report_text(found))
+    text = report_text(found)
+    print(text)
     if picture is not None:
         draw(found, picture)
+    if page is not None:
+        above, line, _ = page.read_text(encoding="utf-8").partition("<!-- report -->\n")
+        if not line:
+            raise ValueError(f"{page} has no line <!-- report -->, below which the report would go")
+        write_text(page, f"{above}{line}\n{text}\n")
 
 
 def make_data(study: StudyConfig, out: Path) -> None:
