@@ -1,5 +1,6 @@
 """Small video files of every kind, for tests: frame k can be told by its grey, or a bar moves steadily."""
 
+import random
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
@@ -99,3 +100,12 @@ def shown_by_ffmpeg(path: Path, filters: str = "null") -> Picture:
         frames.append(np.frombuffer(rest[:count], np.uint8).reshape(height, width, 3))
         data = rest[count:]
     return np.stack(frames)
+
+
+def uneven_ticks(milliseconds: int) -> list[int]:
+    """As a browser or a phone takes pictures."""
+    chance = random.Random(0)
+    ticks = [0]
+    while ticks[-1] < milliseconds:
+        ticks.append(ticks[-1] + chance.choice([16, 33, 33, 34, 50, 17, 100]))
+    return ticks

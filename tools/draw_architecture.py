@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "parvideo"
 
 LAYERS: list[list[str]] = [
-    ["version", "files"],
+    ["version", "files", "progress"],
     ["checks", "pixels", "arrays", "state_dicts", "packages"],
     ["order", "datasets", "tokenizer", "metrics"],
     ["transformer", "synthetic"],

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from parvideo.datasets import write_avi
 from parvideo.datasets.annotations import read_class_index, read_split_list
 from parvideo.datasets.folders import ANNOTATIONS
+from parvideo.progress import Progress
 
 LISTS = Path(__file__).parents[1] / "data" / "ucf101" / ANNOTATIONS
 FRAMES, HEIGHT, WIDTH, FPS = 60, 24, 32, 25
@@ -47,7 +47,7 @@ def main() -> None:
             clip = torch.randint(0, 256, (FRAMES, HEIGHT, WIDTH, 3), dtype=torch.uint8, generator=generator)
             write_avi(Path(folder) / f"{name}.avi", clip, FPS)
             (out / name).mkdir()
-        for video in tqdm(videos, unit="video"):
+        for video in Progress(videos, title="copying", unit="video"):
             shutil.copyfile(Path(folder) / f"{Path(video).parts[0]}.avi", out / video)
     print(f"{len(videos)} videos of {len(names)} classes in {out}: {time.monotonic() - started:.1f} s")
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from parvideo.arrays import read_npy
 from parvideo.datasets.identity import content_hash, content_hashes
@@ -22,6 +21,7 @@ from parvideo.datasets.transforms import resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError
 from parvideo.datasets.videos import VideoList, VideoRecord
 from parvideo.files import AnyPath, atomic_path, check_settings, read_json, write_json
+from parvideo.progress import Progress
 
 SETTINGS = "cache.json"
 FORMAT = 2
@@ -73,7 +73,8 @@ def build_cache(
     missing = videos.records
 
     with ThreadPoolExecutor(workers) as pool:
-        bar = tqdm(pool.map(store, missing), "caching", len(missing), unit="video", disable=not show_progress)
+        made, count = pool.map(store, missing), len(missing)
+        bar = Progress(made, title="caching", unit="video", total=count, hidden=not show_progress)
         reasons = {record.id: reason for record, reason in zip(missing, bar, strict=True)}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
 from parvideo.files import cache_folder
+from parvideo.progress import Progress
 
 _SETTLED = 2_000_000_000
 """Nanoseconds after which a file's times would show another change: FAT counts in steps of two seconds."""
@@ -58,9 +57,7 @@ def kept(
         return [values[name] for name in names]
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(
-            total=len(unknown), desc=f"looking into files ({kind})", unit="file", disable=None, delay=2
-        ) as bar,
+        Progress(title=f"looking into files ({kind})", unit="file", total=len(unknown), delay=2) as bar,
     ):
         for start in range(0, len(unknown), _AT_ONCE):
             part = unknown[start : start + _AT_ONCE]

@@ -11,8 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from parvideo.datasets.annotations import find_annotations, read_class_index, read_split_list
 from parvideo.datasets.folders import ANNOTATIONS, LeftOut
 from parvideo.datasets.identity import content_hash
@@ -21,6 +19,7 @@ from parvideo.datasets.reading import read_frames
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import VideoRecord, load_videos
 from parvideo.files import AnyPath, sha256_file, sha256_json, write_json
+from parvideo.progress import Progress
 
 NUM_CLASSES, NUM_VIDEOS = 101, 13_320
 
@@ -149,7 +148,8 @@ def verify(
         return VerifiedVideo(info, record.path.stat().st_size, content_hash(record.path))
 
     with ThreadPoolExecutor(workers) as pool:  # decoders and checksums work outside Python's lock
-        bar = tqdm(pool.map(look, records), "videos", len(records), unit="video", disable=not show_progress)
+        seen, count = pool.map(look, records), len(records)
+        bar = Progress(seen, title="verifying", unit="video", total=count, hidden=not show_progress)
         results = dict(zip([record.id for record in records], bar, strict=True))
     videos = {name: result for name, result in results.items() if isinstance(result, VerifiedVideo)}
     takes = (frames - 1) / fps

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from parvideo.demo.steps import ORDERS, Demo, draw_clips
 from parvideo.evaluation.report import render
@@ -23,6 +22,7 @@ from parvideo.metrics.reconstruction import ReconstructionQuality
 from parvideo.pipeline import VideoPipeline
 from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import load_tokenizer
+from parvideo.progress import Progress
 from parvideo.synthetic.reader import analyse_clips
 
 HELD_OUT = "held_out.npz"
@@ -36,11 +36,11 @@ def train_feature_network(demo: Demo) -> dict[str, float]:
     clips, labels = draw_clips(training, demo.preset.classifier_clips, demo.seed)
     steps = demo.preset.classifier_steps
     classes = len(training.class_names or [])
-    with tqdm(total=steps, desc="training classifier", unit="step", disable=None) as bar:
+    with Progress(title="training the classifier", unit="step", total=steps) as bar:
 
         def on_step(step: int, loss: float) -> None:
             bar.update()
-            bar.set_postfix(loss=loss, refresh=False)
+            bar.show({"loss": loss})
 
         network = train_classifier(clips, labels, classes, steps, seed=demo.seed, on_step=on_step)
     network.save(folder)
@@ -55,12 +55,13 @@ def measure_tokenizer(demo: Demo) -> dict[str, float]:
     tokenizer = load_tokenizer(demo.out / "tokenizer")
     quality = ReconstructionQuality()
     made = []
-    with torch.inference_mode():
-        for part in tqdm(real.split(16), desc="reconstructing", unit="batch", disable=None):
+    with torch.inference_mode(), Progress(title="reconstructing", unit="clip", total=len(real)) as bar:
+        for part in real.split(16):
             clips = to_float(part)
             decoded = tokenizer.decode(tokenizer.encode(clips))
             quality.update(decoded, clips)
             made.append(to_uint8(decoded))
+            bar.update(len(part))
     with atomic_path(demo.out / HELD_OUT) as temporary:
         np.savez(temporary, real=real.numpy(), reconstructed=torch.cat(made).numpy(), labels=labels.numpy())
     figures = {name: value.item() for name, value in quality.compute().items()}

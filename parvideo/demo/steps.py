@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from parvideo.datasets import ClipDataset, VideoList, build_cache, load_videos
 from parvideo.datasets.identity import identity
@@ -17,6 +16,7 @@ from parvideo.datasets.skipped import check_classes
 from parvideo.files import config_folder, sha256_json
 from parvideo.jobs.options import TokenizeOptions
 from parvideo.jobs.tokenize import tokenize
+from parvideo.progress import Progress
 from parvideo.synthetic.objects import ObjectsSettings, write_objects_data
 from parvideo.training.cli import fit
 from parvideo.training.data import ClipsByEpoch, say_listing, split_videos
@@ -234,5 +234,5 @@ def draw_clips(clips: ClipDataset, count: int, seed: int) -> tuple[Tensor, Tenso
     """``count`` clips in shuffled order: uint8 ``[count, T, H, W, 3]``, and their labels ``[count]``."""
     places = EndlessBatches(len(clips), count, seed).batch(0)
     by_epoch = ClipsByEpoch(clips)
-    items = [by_epoch[place] for place in tqdm(places, desc="reading clips", unit="clip", disable=None)]
+    items = [by_epoch[place] for place in Progress(places, title="reading clips", unit="clip")]
     return torch.stack([item["clip"] for item in items]), torch.tensor([item["label"] for item in items])

@@ -28,8 +28,3 @@ def shard_work(fabric: Fabric, missing: Sequence[Work]) -> list[Work]:
     """
     fabric.barrier()
     return list(missing[fabric.global_rank :: fabric.world_size])
-
-
-def progress_disabled(fabric: Fabric) -> bool | None:
-    """tqdm's ``disable``: None, which hides a bar where there is no terminal, and True on other processes."""
-    return None if fabric.is_global_zero else True

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from lightning import Fabric
 from torch import nn
-from tqdm import tqdm
 
 from parvideo.evaluation.feature_store import FeatureSet, FeatureStore
 from parvideo.evaluation.protocols import Protocol
@@ -18,6 +17,7 @@ from parvideo.metrics.extractors import i3d_weights
 from parvideo.metrics.extractors import torchscript as scripted
 from parvideo.metrics.extractors.i3d import FeatureExtractor, I3DExtractor
 from parvideo.metrics.extractors.small_i3d import SmallI3DExtractor
+from parvideo.progress import Progress
 
 _SHARD = 256  # clips whose features are lost at most when a process is killed
 
@@ -65,7 +65,7 @@ def extract_features(
     own = [clip for chunk in shard_work(fabric, chunks) for clip in chunk]
     warnings: set[str] = set()
     parts: list[FeatureSet] = []
-    with tqdm(total=len(own), desc=title, unit="clip", disable=fabric.global_rank > 0) as bar:
+    with Progress(title=title, unit="clip", total=len(own), hidden=not fabric.is_global_zero) as bar:
         for batch in source.batches(own, batch_size):
             clips = batch.clips
             if clips.shape[1] < frames:

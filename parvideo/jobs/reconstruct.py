@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from parvideo.datasets import ClipDataset, VideoRecord, write_mp4
 from parvideo.files import write_json
@@ -16,6 +15,7 @@ from parvideo.pipeline.decoding import BF16_NOTE, MOST_LOSS_DB
 from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import add_note, find_folder, find_tokenizer, load_tokenizer
 from parvideo.pretrained.hub import origin
+from parvideo.progress import Progress
 from parvideo.tokenizer import VideoTokenizer
 
 
@@ -37,7 +37,7 @@ def reconstruct(files: Sequence[Path], options: ReconstructOptions) -> dict[str,
     network, clips, fps = _load(files, options)
     rows: dict[str, dict[str, float]] = {}
     whole = ReconstructionQuality().to(device)
-    for index in tqdm(range(len(clips)), desc="reconstructing", unit="clip", disable=None):
+    for index in Progress(range(len(clips)), title="reconstructing", unit="clip"):
         item = clips[index]
         original = to_float(item["clip"][None]).to(device)
         with torch.inference_mode():

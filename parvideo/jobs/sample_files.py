@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,14 +12,14 @@ import numpy as np
 import torch
 from lightning import Fabric
 from torch import Tensor
-from tqdm import tqdm
 
 from parvideo.datasets import write_contact_sheet, write_mp4
 from parvideo.files import atomic_path
-from parvideo.jobs.devices import progress_disabled, shard_work
+from parvideo.jobs.devices import shard_work
 from parvideo.jobs.first_frames import FirstFrames
 from parvideo.order import GenerationOrder
 from parvideo.pipeline import VideoPipeline
+from parvideo.progress import Progress
 from parvideo.sampling import SamplingConfig
 
 SHEET_CLIPS = 64
@@ -60,7 +59,7 @@ class Clips:
     def __len__(self) -> int:
         return len(self.labels) * self.num
 
-    def make(self, pipeline: VideoPipeline, indices: Sequence[int], bar: "tqdm[None]") -> Tensor:
+    def make(self, pipeline: VideoPipeline, indices: Sequence[int], bar: Progress) -> Tensor:
         """Generate the tokens of clips: int64 ``[B, t, h, w]``."""
         device = pipeline.transformer.head.weight.device
         subjects = [index // self.num for index in indices]
@@ -69,7 +68,7 @@ class Clips:
         start = bar.n
 
         def progress(done: int, steps: int) -> None:
-            bar.update(start + len(indices) * done / steps - bar.n)
+            bar.move_to(start + len(indices) * done / steps)
 
         return pipeline.extend_tokens(
             labels,
@@ -124,14 +123,8 @@ def generate_files(
     missing = shard_work(fabric, [number for number, (file, _) in enumerate(files) if not file.exists()])
     filmed = set(clips.shown(previews))
     indices = [index for number in missing for index in files[number][1]]
-    form = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}]"
-    with tqdm(
-        total=len(indices),
-        desc=f"sampling {out.name}",
-        unit="clip",
-        disable=progress_disabled(fabric),
-        bar_format=form,
-    ) as bar:
+    hidden = not fabric.is_global_zero
+    with Progress(title=f"sampling {out.name}", unit="clip", total=len(indices), hidden=hidden) as bar:
         tokens = _token_iterator(pipeline, clips, indices, batch_size, bar)
         for number in missing:
             file, own = files[number]
@@ -211,7 +204,7 @@ def _files(out: Path, count: int, clips_per_file: int) -> list[tuple[Path, range
 
 
 def _token_iterator(
-    pipeline: VideoPipeline, clips: Clips, indices: Sequence[int], batch_size: int, bar: "tqdm[None]"
+    pipeline: VideoPipeline, clips: Clips, indices: Sequence[int], batch_size: int, bar: Progress
 ) -> Iterator[Tensor]:
     """The tokens of these clips one by one, generated in batches: int64 ``[t, h, w]``."""
     place = 0
@@ -221,18 +214,18 @@ def _token_iterator(
         tokens = _unless_full(partial(clips.make, pipeline, chosen, bar), len(chosen))
         if tokens is None:
             batch_size = len(chosen) // 2
-            bar.write(f"out of memory; generating {batch_size} clips at a time", file=sys.stderr)
-            bar.update(start - bar.n)
+            bar.say(f"out of memory; generating {batch_size} clips at a time")
+            bar.move_to(start)
         else:
             place += len(chosen)
             yield from tokens
 
 
-def _decode(pipeline: VideoPipeline, tokens: Tensor, bar: "tqdm[None]") -> Tensor:
+def _decode(pipeline: VideoPipeline, tokens: Tensor, bar: Progress) -> Tensor:
     size = len(tokens)
     while (clips := _unless_full(partial(pipeline.decode, tokens, size), size)) is None:
         size //= 2
-        bar.write(f"out of memory; decoding {size} clips at a time", file=sys.stderr)
+        bar.say(f"out of memory; decoding {size} clips at a time")
     return clips
 
 

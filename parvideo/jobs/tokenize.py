@@ -7,7 +7,6 @@ import torch
 from lightning import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from parvideo.datasets import ClipDataset, Policy, TokenManifest, TokenWriter, VideoList
 from parvideo.datasets.identity import identity
@@ -15,10 +14,11 @@ from parvideo.datasets.skipped import check_classes
 from parvideo.datasets.tokens import check_begun
 from parvideo.files import sha256_json
 from parvideo.jobs.bf16_loss import in_float32, state_bf16_loss
-from parvideo.jobs.devices import launch, progress_disabled, shard_work
+from parvideo.jobs.devices import launch, shard_work
 from parvideo.jobs.options import TokenizeOptions
 from parvideo.pixels import to_float
 from parvideo.pretrained.folder import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
+from parvideo.progress import Progress
 from parvideo.tokenizer import VideoTokenizer
 from parvideo.training.data import ClipsByEpoch, say_listing, split_videos
 
@@ -148,11 +148,11 @@ def _encode(
         num_workers=options.num_workers,
     )
     pending: list[Tensor] = []
-    bar = tqdm(
-        total=sum(map(len, batches)),
-        desc=f"tokenizing {folder.name}",
+    bar = Progress(
+        title=f"tokenizing {folder.name}",
         unit="clip",
-        disable=progress_disabled(fabric),
+        total=sum(map(len, batches)),
+        hidden=not fabric.is_global_zero,
     )
     expected = [record.id for record, _ in clips.places()]
     for items, batch in zip(batches, loader, strict=True):

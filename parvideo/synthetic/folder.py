@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from tqdm import tqdm
 
 from parvideo.datasets.folders import ANNOTATIONS
 from parvideo.datasets.writing import write_avi
 from parvideo.files import AnyPath, check_settings, read_json, write_json, write_text
+from parvideo.progress import Progress
 
 SETTINGS = "toy_data.json"
 
@@ -73,10 +73,9 @@ def write_folder(
     _claim(out, settings)
     _write_lists(out / ANNOTATIONS, videos, test_groups)
     missing = {name: video for name, video in videos.items() if not (out / name).exists()}
-    for name, video in tqdm(
-        missing.items(), desc="synthetic videos", unit="video", disable=not show_progress
-    ):
-        write_avi(out / name, draw(video), fps)
+    hidden = not show_progress
+    for name in Progress(missing, title="drawing videos", unit="video", hidden=hidden):
+        write_avi(out / name, draw(missing[name]), fps)
 
 
 def _claim(out: Path, settings: Mapping[str, Any]) -> None:

@@ -10,10 +10,10 @@ Of the background only change over time is seen, not a seam that stands still.
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from parvideo.datasets.transforms import resize_and_crop
 from parvideo.pixels import TensorLike, as_tensor, check_clips, to_uint8
+from parvideo.progress import Progress
 from parvideo.synthetic.consistency import ConsistencyCheck, Guess, Reading, Track, Violation
 from parvideo.synthetic.motion import Pan
 from parvideo.synthetic.objects import CLASSES, COLOURS, ObjectsClass
@@ -51,7 +51,7 @@ def analyse_clips(
     clips = as_tensor(clips)
     if clips.ndim != 5:
         raise ValueError(f"clips must be [B, T, H, W, 3] or [B, 3, T, H, W], got {list(clips.shape)}")
-    bar = tqdm(clips, desc="reading", unit="clip", disable=not show_progress)
+    bar = Progress(clips, title="reading", unit="clip", hidden=not show_progress)
     return [analyse_clip(clip, fps, num_classes) for clip in bar]
 
 

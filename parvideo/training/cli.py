@@ -17,6 +17,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, LambdaCallback, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -46,6 +47,7 @@ from parvideo.training.resuming import (
 )
 from parvideo.training.slurm import requeue_job
 from parvideo.training.tokenizer import TokenizerModule
+from parvideo.training.wandb_logger import RunWandb
 
 
 def fit(arguments: list[str]) -> None:
@@ -189,8 +191,12 @@ class FitCLI(LightningCLI):
             every = self.config_init["checkpoint_every"]
             self.checkpoints = RunCheckpoints(self.out / FOLDER, every, stop_signals=stop_signals)
             callbacks += [self.checkpoints]
+        if config["logger"] is not False and self.config_init["wandb"] is not None:
+            raise ValueError(
+                f"wandb is {self.config_init['wandb']!r} and trainer.logger is given; state one of them"
+            )
         if config["logger"] is False and not config["fast_dev_run"]:
-            kwargs["logger"] = [RunLog(self.out), RunBoard(self.out)]
+            kwargs["logger"] = self._loggers()
         own = list(config["callbacks"] or [])  # Lightning adds to the list that it is given
         trainer = self._instantiate_trainer({**config, **kwargs, "callbacks": [*own]}, callbacks)
         if isinstance(self.model, TokenizerModule) and type(trainer.strategy) is DDPStrategy:
@@ -206,6 +212,15 @@ class FitCLI(LightningCLI):
         if self.config_init["global_batch"] is not None:
             _accumulate(trainer, self.datamodule, self.config_init["global_batch"])
         return trainer
+
+    def _loggers(self) -> list[Logger]:
+        """The run's own loggers, as it asks for them."""
+        loggers: list[Logger] = [RunLog(self.out)]
+        if self.config_init["tensorboard"]:
+            loggers.append(RunBoard(self.out))
+        if self.config_init["wandb"] is not None:
+            loggers.append(RunWandb(self.out, self.config_init["wandb"], self.state.settings))
+        return loggers
 
     def train(self) -> None:
         """Train to the end, from the newest good checkpoint on."""
@@ -237,7 +252,7 @@ class FitCLI(LightningCLI):
         """Write the first files into the run folder: data and model stand by now, and nothing is refused."""
         del module
         for logger in trainer.loggers:
-            if isinstance(logger, RunBoard):
+            if isinstance(logger, RunBoard | RunWandb):
                 logger.begin()
         if trainer.is_global_zero:
             with atomic_path(self.out / "config.yaml") as temporary:

@@ -3,7 +3,7 @@
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,14 @@ RUN_OPTIONS = (
         "sample_every",
         int,
         0,
-        "generate a few clips into TensorBoard at every so many validations; 0 for never",
+        "generate a few clips into the logs at every so many validations; 0 for never",
+    ),
+    RunOption("tensorboard", bool, True, "log to TensorBoard, beside the CSV files, in the run folder"),
+    RunOption(
+        "wandb",
+        Literal["offline", "online"] | None,
+        None,
+        "log to Weights & Biases: offline, into the run folder for `wandb sync`, or online",
     ),
     RunOption("compile", str | None, None, "torch.compile's backend, such as inductor"),
     RunOption("exact_float32", bool, False, "on CUDA, multiply float32 exactly, not in TF32"),
@@ -50,8 +57,8 @@ OLD_NAMES = {"print_plan": "print_costs", "plan": "costs"}
 
 DESCRIPTION = """Train a tokenizer or a generator. Configs stack: later ones, and options after them, win.
 Options of the classes a config names are given as --model.lr or --data.root. The run folder (--out) holds
-checkpoints, logs (CSV and TensorBoard), the config, and model/, which the other commands load. The same
-command goes on where a stopped run was."""
+checkpoints, logs (CSV and TensorBoard, or --wandb), the config, and model/, which the other commands load.
+The same command goes on where a stopped run was."""
 
 _ELSEWHERE = (
     ("--config FILE", "a YAML config; may be repeated"),
@@ -80,4 +87,8 @@ def help_text() -> str:
 
 
 def _value(kind: Any) -> str:
-    return "PATH" if kind is Path else "TEXT" if str in (kind, *getattr(kind, "__args__", ())) else "NUMBER"
+    kinds = get_args(kind) or (kind,)
+    words = [word for part in kinds for word in get_args(part)]
+    if words:
+        return "|".join(words)
+    return {Path: "PATH", bool: "true|false"}.get(kind, "TEXT" if str in kinds else "NUMBER")

@@ -38,6 +38,7 @@ _LENGTH, _SCHEDULE, _FINAL_LR = "trainer.max_steps", "model.max_steps", "model.f
 _SILENT = (
     *("config", "out", "resume", "print_", "plan.", "costs.", "data.tokens", "data.root", "data.cache"),
     *("data.num_workers", "trainer.default_root_dir", "trainer.logger", "peak_tflops", "checkpoint_every"),
+    *("tensorboard", "wandb"),
 )
 
 

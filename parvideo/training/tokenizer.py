@@ -6,8 +6,8 @@ from typing import TypedDict
 
 import lightning
 import torch
+from lightning.fabric.loggers.logger import Logger
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
@@ -23,8 +23,8 @@ from parvideo.tokenizer.mobilenet import MobileNetFeatureLoss
 from parvideo.tokenizer.quantizers import FSQ
 from parvideo.training.adversary import Adversary
 from parvideo.training.initial_weights import start_from
+from parvideo.training.media import add_level_histograms, add_side_by_side, takes_media
 from parvideo.training.schedules import warmup_cosine
-from parvideo.training.tensorboard import add_level_histograms, add_side_by_side
 
 
 class ClipBatch(TypedDict):
@@ -64,7 +64,7 @@ class TokenizerModule(lightning.LightningModule):
         perceptual_frames: how many random frames of a clip it looks at.
         adversary: a discriminator and its schedule; none without.
         image_ratio: the part of steps that train on single frames of the batch's clips.
-        side_by_side: how many validation clips to show in TensorBoard beside their reconstruction.
+        side_by_side: how many validation clips to show in the logs beside their reconstruction.
         init_from: a model folder whose weights training starts from; random ones without.
         decoder_only: train the decoder and leave encoder and quantizer as ``init_from`` has them, so that
             every clip keeps its tokens: a decoder for a generator that is trained already. It may have
@@ -289,10 +289,9 @@ class TokenizerModule(lightning.LightningModule):
         self.quality.update(reconstruction.clips, clips)
         self.usage.update(reconstruction.ids)
         made = to_uint8(reconstruction.clips)
-        if batch_index == 0 and self.side_by_side:
-            for logger in self._tensorboards():
-                real, shown = batch["clip"][: self.side_by_side], made[: self.side_by_side]
-                add_side_by_side(logger, "val/real_and_reconstructed", real, shown, self.global_step)
+        if batch_index == 0 and self.side_by_side and self._shown_in():
+            real, shown = batch["clip"][: self.side_by_side], made[: self.side_by_side]
+            add_side_by_side(self._shown_in(), "val/real_and_reconstructed", real, shown, self.global_step)
         return made
 
     def on_validation_epoch_end(self) -> None:
@@ -303,8 +302,7 @@ class TokenizerModule(lightning.LightningModule):
         self.log_dict({f"val/{name}": value for name, value in known.items()})
         quantizer = self.tokenizer.quantizer
         if isinstance(quantizer, FSQ):
-            for logger in self._tensorboards():
-                add_level_histograms(logger, quantizer, counts, self.global_step)
+            add_level_histograms(self._shown_in(), quantizer, counts, self.global_step)
         self.quality.reset()
         self.usage.reset()
 
@@ -327,11 +325,11 @@ class TokenizerModule(lightning.LightningModule):
             schedules if isinstance(schedules, list) else [schedules],  # type: ignore[list-item]
         )
 
-    def _tensorboards(self) -> list[TensorBoardLogger]:
+    def _shown_in(self) -> list[Logger]:
         """The loggers to show pictures in; not in the check before training, nor in other processes."""
         if not self.trainer.is_global_zero or self.trainer.sanity_checking:
             return []
-        return [logger for logger in self.loggers if isinstance(logger, TensorBoardLogger)]
+        return [logger for logger in self.loggers if takes_media(logger)]
 
     def _log(self, figures: dict[str, Tensor], batch_size: int) -> None:
         self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=batch_size)

@@ -6,40 +6,7 @@ import pytest
 
 from parvideo.datasets.annotations import read_class_index, read_split_list
 from parvideo.datasets.videos import load_videos
-
-OFFICIAL = Path(__file__).parents[2] / "data/ucf101/ucfTrainTestlist"
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-
-
-def write_lists(folder: Path, **files: str) -> None:
-    folder.mkdir(parents=True)
-    for name, text in files.items():
-        (folder / f"{name}.txt").write_text(text)
-
-
-@pytest.fixture
-def ucf(tmp_path: Path) -> Path:
-    """Three classes whose sorted order is not the index's, with HandstandPushups' files as they are named."""
-    write_lists(
-        tmp_path / "ucfTrainTestlist",
-        classInd="1 Hammering\r\n2 HammerThrow\r\n3 HandstandPushups\r\n\r\n",
-        trainlist01=(
-            "Hammering/v_Hammering_g08_c01.avi 1\r\nHammerThrow/v_HammerThrow_g08_c01.avi 2\r\n"
-            "HandstandPushups/v_HandStandPushups_g08_c01.avi 3\r\n"
-            "HandstandPushups/v_HandStandPushups_g08_c02.avi 3\r\n"
-        ),
-        testlist01="Hammering/v_Hammering_g01_c01.avi\r\nHandstandPushups/v_HandStandPushups_g01_c01.avi\r\n",
-    )
-    root = tmp_path / "UCF-101"
-    for name in ("trainlist01", "testlist01"):
-        lines = (tmp_path / "ucfTrainTestlist" / f"{name}.txt").read_text().split()
-        touch(root, *(word for word in lines if "/" in word))
-    return root
+from tests.datasets.cases import OFFICIAL
 
 
 def test_the_official_lists() -> None:

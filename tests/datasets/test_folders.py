@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from parvideo.datasets import VideoList, load_videos
+from parvideo.datasets import load_videos
 from parvideo.datasets.folders import (
     BESIDE_VIDEOS,
     DEEPER,
@@ -16,23 +16,7 @@ from parvideo.datasets.folders import (
     is_video,
 )
 from parvideo.datasets.skipped import listing_lines
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-
-
-def annotate(folder: Path, classes: list[str], train: list[str], test: list[str], number: int = 1) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "classInd.txt").write_text("".join(f"{k} {name}\n" for k, name in enumerate(classes, 1)))
-    (folder / f"trainlist{number:02d}.txt").write_text("".join(f"{name}\n" for name in train))
-    (folder / f"testlist{number:02d}.txt").write_text("".join(f"{name}\n" for name in test))
-
-
-def names(videos: VideoList) -> list[str]:
-    return [record.id for record in videos.records]
+from tests.datasets.cases import names, touch
 
 
 def test_phones_cameras_and_screen_recorders_are_read() -> None:

@@ -1,45 +1,19 @@
 """Identity: content and nothing else, read once for as long as a file is not touched."""
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from parvideo.datasets import identity as module
-from parvideo.datasets import metadata_cache as store
 from parvideo.datasets.cache import FrameCache, build_cache
 from parvideo.datasets.identity import content_hash, content_hashes, identity
-from parvideo.datasets.videos import VideoList, load_videos
+from parvideo.datasets.videos import load_videos
 from parvideo.files import sha256_file, write_json
 from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
+from tests.datasets.cases import replace_keeping_size_and_time, restart, videos_of
 
-
-@pytest.fixture(autouse=True)
-def _kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    monkeypatch.setattr(store, "_seen", {})
-    monkeypatch.setattr(store, "_SETTLED", -1)  # the files of a test are young
-
-
-def restart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As another process would begin: with what is kept on disk alone."""
-    monkeypatch.setattr(store, "_seen", {})
-
-
-def videos_of(root: Path) -> VideoList:
-    for name in ("a/1", "a/2", "b/1"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / f"{name}.mp4").write_bytes(f"content of {name}".encode())
-    return load_videos(root, "all")
-
-
-def replace_keeping_size_and_time(path: Path, content: bytes) -> None:
-    """What `cp -p` and `rsync --times` of a repaired file leave behind."""
-    old = path.stat()
-    assert len(content) == old.st_size
-    path.write_bytes(content)
-    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+pytestmark = pytest.mark.usefixtures("kept_apart")
 
 
 def test_the_place_and_the_times_of_files_do_not_matter(tmp_path: Path) -> None:

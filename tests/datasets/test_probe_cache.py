@@ -1,6 +1,5 @@
 """Videos are looked into once, for as long as nobody touches them."""
 
-import random
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,7 @@ from parvideo.datasets.metadata_cache import _seen
 from parvideo.datasets.probing import probe
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import VideoRecord
-from tests.video_files import MILLISECOND, grey, write
-
-
-def uneven_ticks(milliseconds: int) -> list[int]:
-    """As a browser or a phone takes pictures."""
-    chance = random.Random(0)
-    ticks = [0]
-    while ticks[-1] < milliseconds:
-        ticks.append(ticks[-1] + chance.choice([16, 33, 33, 34, 50, 17, 100]))
-    return ticks
+from tests.video_files import MILLISECOND, grey, uneven_ticks, write
 
 
 def test_a_video_is_looked_into_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

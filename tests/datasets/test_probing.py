@@ -1,6 +1,5 @@
 """Probing: the frames that are shown, and the rate, whatever the container says."""
 
-import random
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +9,9 @@ from parvideo.datasets.clips import ClipDataset
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
 from parvideo.datasets.videos import VideoRecord
-from tests.video_files import MILLISECOND, copy_from, grey, numbers, write
+from tests.video_files import MILLISECOND, copy_from, grey, numbers, uneven_ticks, write
 
 QUIET = {"x265-params": "log-level=none"}
-
-
-def uneven_ticks(milliseconds: int) -> list[int]:
-    """As a browser or a phone takes pictures."""
-    chance = random.Random(0)
-    ticks = [0]
-    while ticks[-1] < milliseconds:
-        ticks.append(ticks[-1] + chance.choice([16, 33, 33, 34, 50, 17, 100]))
-    return ticks
 
 
 def test_a_browsers_webm_states_no_rate(tmp_path: Path) -> None:

@@ -15,23 +15,7 @@ from parvideo.datasets.folders import (
 from parvideo.datasets.skipped import check_classes, clip_lines, listing_lines
 from parvideo.datasets.videos import MISSING, NOT_LISTED
 from parvideo.training.data import split_videos
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-
-
-def annotate(folder: Path, classes: list[str], train: list[str], test: list[str], number: int = 1) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "classInd.txt").write_text("".join(f"{k} {name}\n" for k, name in enumerate(classes, 1)))
-    (folder / f"trainlist{number:02d}.txt").write_text("".join(f"{name}\n" for name in train))
-    (folder / f"testlist{number:02d}.txt").write_text("".join(f"{name}\n" for name in test))
-
-
-def names(videos: VideoList) -> list[str]:
-    return [record.id for record in videos.records]
+from tests.datasets.cases import annotate, names, touch
 
 
 def test_a_folder_of_the_system_is_passed_over_and_what_is_in_it_said(

@@ -10,8 +10,7 @@ from parvideo.datasets.clips import ClipDataset
 from parvideo.datasets.ucf101 import unpack, verify, write_manifest
 from parvideo.datasets.videos import load_videos
 from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
-
-OFFICIAL = Path(__file__).parents[2] / "data/ucf101/ucfTrainTestlist"
+from tests.datasets.cases import OFFICIAL
 
 
 @pytest.fixture

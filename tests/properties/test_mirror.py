@@ -14,10 +14,6 @@ BESIDE = {"properties", "slow", "tools"}
 """Folders of tests that mirror no part of the package: what crosses modules, long proofs, the tools."""
 SMALL = 40
 """A module of so many lines of code may be tested through those that use it."""
-EXCUSED: dict[str, str] = {
-    "demo/run.py": "the whole demo: tests/demo/test_steps.py, with --slow",
-}
-"""Modules without a test file of their own, and why."""
 
 
 def lines_of_code(path: Path) -> int:
@@ -45,7 +41,7 @@ FILES = [path.relative_to(TESTS) for path in sorted(TESTS.rglob("test_*.py"))]
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_every_module_has_its_tests(module: Path) -> None:
-    if str(module) in EXCUSED or lines_of_code(PACKAGE / module) <= SMALL:
+    if lines_of_code(PACKAGE / module) <= SMALL:
         return
     assert mirror(module) in FILES, f"parvideo/{module} has no tests/{mirror(module)}"
 
@@ -60,12 +56,6 @@ def test_every_file_of_tests_has_its_module(file: Path) -> None:
     assert module in MODULES or (file.stem == f"test_{file.parent.name}" and (PACKAGE / door).is_file()), (
         f"tests/{file} tests no module of that name: name it after one, or move it to tests/properties"
     )
-
-
-def test_no_excuse_outlives_its_reason() -> None:
-    names = {str(module) for module in MODULES}
-    assert set(EXCUSED) <= names, "a module of that name is gone"
-    assert [name for name in EXCUSED if mirror(Path(name)) in FILES] == []
 
 
 def test_docstrings_and_comments_are_no_code(tmp_path: Path) -> None:

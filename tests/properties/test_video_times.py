@@ -13,19 +13,10 @@ from parvideo.datasets.clips import ClipDataset
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_chunks, read_frames
 from parvideo.datasets.videos import VideoRecord
-from tests.video_files import MILLISECOND, Picture, grey, numbers, write
+from tests.video_files import MILLISECOND, Picture, grey, numbers, uneven_ticks, write
 
 QUIET = {"x265-params": "log-level=none"}
 VARYING = [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.mov", "libx265"), ("a.webm", "libvpx")]
-
-
-def uneven_ticks(milliseconds: int) -> list[int]:
-    """As a browser or a phone takes pictures."""
-    chance = random.Random(0)
-    ticks = [0]
-    while ticks[-1] < milliseconds:
-        ticks.append(ticks[-1] + chance.choice([16, 33, 33, 34, 50, 17, 100]))
-    return ticks
 
 
 def bar(seconds: float, height: int = 32, width: int = 160) -> Picture:

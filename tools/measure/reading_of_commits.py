@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from tqdm import tqdm
+from parvideo.progress import Progress
 
 _HERE = Path(__file__).resolve().parents[2]
 _READER = """
@@ -58,7 +58,7 @@ def compare(commit: str, paths: Sequence[Path], rounds: int) -> None:
         trees = {"before": Path(folder), "now": _HERE}
         readers = {name: _start(tree) for name, tree in trees.items()}
         best = {(name, path): _Best() for name in trees for path in paths}
-        for round_ in tqdm(range(rounds + 1), "rounds", leave=False):
+        for round_ in Progress(range(rounds + 1), title="timing", unit="round"):
             for number, path in enumerate(paths):
                 names = list(trees) if (round_ + number) % 2 else list(trees)[::-1]
                 for name in names:

@@ -18,7 +18,6 @@ import torch
 from jsonargparse import auto_cli
 from scipy import ndimage
 from torch import Tensor
-from tqdm import tqdm
 
 from parvideo.datasets.clips import ClipDataset
 from parvideo.datasets.reading import read_frames
@@ -26,6 +25,7 @@ from parvideo.datasets.transforms import flip_horizontally
 from parvideo.datasets.videos import load_videos
 from parvideo.datasets.writing import write_avi
 from parvideo.files import write_json
+from parvideo.progress import Progress
 from parvideo.synthetic.corruptions import DAMAGES, damage_clip
 from parvideo.synthetic.folder import SyntheticVideo
 from parvideo.synthetic.objects import CLASSES, ObjectsSettings, read_objects_settings
@@ -90,7 +90,7 @@ def validate(root: Path, settings: ObjectsSettings, clips: int, seed: int) -> li
         for name, right in DAMAGES.items()
         if name != "unhide" or any(one.motion == "Hide" for one in CLASSES[: settings.num_classes])
     ]
-    with tqdm(total=clips * len(plan), desc="reading", unit="clip") as bar:
+    with Progress(title="reading", unit="clip", total=clips * len(plan)) as bar:
         return [measure(name, settings, _counted(items, bar), right) for name, items, right in plan]
 
 
@@ -171,7 +171,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _counted(items: Iterable[tuple[Tensor, int]], bar: "tqdm[None]") -> Iterator[tuple[Tensor, int]]:
+def _counted(items: Iterable[tuple[Tensor, int]], bar: Progress) -> Iterator[tuple[Tensor, int]]:
     for item in items:
         yield item
         bar.update()

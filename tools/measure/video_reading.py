@@ -19,7 +19,6 @@ from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
 
 from parvideo.datasets import (
     Backend,
@@ -30,6 +29,7 @@ from parvideo.datasets import (
     read_frames,
 )
 from parvideo.datasets.videos import VideoList
+from parvideo.progress import Progress
 from tools.measure.reading_of_commits import compare
 
 
@@ -107,7 +107,7 @@ def _backends(videos: VideoList) -> dict[str, Backend]:
 def _measure(readers: dict[str, ClipDataset], rounds: int, workers: int) -> dict[str, list[float]]:
     """Clips a second of each reader in each round; readers take turns, so that load falls on all alike."""
     rates: dict[str, list[float]] = {name: [] for name in readers}
-    for epoch in tqdm(range(rounds + 1), "rounds", leave=False):
+    for epoch in Progress(range(rounds + 1), title="timing", unit="round"):
         for name, clips in readers.items():
             clips.set_epoch(epoch)
             loader = DataLoader(Subset(clips, range(len(clips))), batch_size=4, num_workers=workers)

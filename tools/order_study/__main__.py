@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from jsonargparse import auto_cli
 from torch import Tensor
-from tqdm import tqdm
 
 from parvideo.benchmark.timing import CLOCKS
 from parvideo.datasets import ClipDataset, build_cache, load_videos
@@ -35,6 +34,7 @@ from parvideo.order import OrderSpec
 from parvideo.pipeline import VideoPipeline
 from parvideo.pixels import to_float, to_uint8
 from parvideo.pretrained.folder import load_tokenizer
+from parvideo.progress import Progress
 from parvideo.sampling import SamplingConfig
 from parvideo.synthetic.objects import write_objects_data
 from parvideo.training.cli import fit
@@ -165,7 +165,7 @@ def train_feature_network(study: StudyConfig, out: Path) -> None:
     What the reader finds wrong with reconstructions is the tokenizer's fault: no transformer can be better.
     """
     clips, labels = split_clips(study, out, "train", study.classifier_clips, 0)
-    with tqdm(total=study.classifier_steps, desc="training feature network", unit="step") as bar:
+    with Progress(title="training feature network", unit="step", total=study.classifier_steps) as bar:
         network = train_classifier(
             clips, labels, study.data.num_classes, study.classifier_steps, on_step=lambda *_: bar.update()
         )
@@ -202,7 +202,7 @@ def split_clips(
 def run_jobs(study: StudyConfig, out: Path) -> None:
     """Do all jobs, several at a time, each in a process of its own that logs to ``logs/``."""
     with (
-        tqdm(total=len(study.jobs), desc="jobs", unit="job") as bar,
+        Progress(title="jobs", unit="job", total=len(study.jobs)) as bar,
         ThreadPoolExecutor(study.workers) as pool,
     ):
         running = [pool.submit(_job_process, out, job) for job in study.jobs]
@@ -240,7 +240,7 @@ def time_rows(study: StudyConfig, out: Path) -> list[dict[str, Any]]:
         pipeline = VideoPipeline.from_pretrained(run_folder(out, job))
         pipelines |= {name: (pipeline, spec) for name, spec in arm.rows.items()}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in pipelines}
-    for _ in tqdm(range(1 + study.timed_rounds), desc="timing", unit="round"):
+    for _ in Progress(range(1 + study.timed_rounds), title="timing", unit="round"):
         for name, (pipeline, spec) in pipelines.items():
             labels = torch.arange(study.timed_clips) % len(pipeline.class_names)
             started = clock()

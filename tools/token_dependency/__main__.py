@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jsonargparse import auto_cli
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from parvideo.files import write_json
+from parvideo.progress import Progress
 from tools.plotting import COLOURS, new_figure, plain_axes, save_figure
 from tools.token_dependency.estimate import Offset, Tokens, coarsen, entropy, mutual_information
 
@@ -55,7 +55,9 @@ def main(
     chosen = [
         distinct[at * len(distinct) // min(clips, len(distinct))] for at in range(min(clips, len(distinct)))
     ]
-    read = np.stack([dataset[index]["tokens"].numpy() for index in tqdm(chosen, "reading")])
+    read = np.stack(
+        [dataset[index]["tokens"].numpy() for index in Progress(chosen, title="reading", unit="clip")]
+    )
     report = measure(read, groups, max_distance, max_frames, shuffles, seed)
     folder = Path(out)
     write_json(folder / "dependency.json", {"tokens": str(tokens), **report})
@@ -93,7 +95,7 @@ def measure(
     offsets = half_offsets(min(max_frames, t - 1), min(max_distance, h - 1), min(max_distance, w - 1))
     found = [
         mutual_information(measured, offset, symbols, shuffles, seed=seed)
-        for offset in tqdm(offsets, "measuring")
+        for offset in Progress(offsets, title="measuring", unit="offset")
     ]
     return {
         "grid": [t, h, w],

@@ -24,7 +24,7 @@ from tools.tokenizer_study.curves import Panel, draw_panels
 from tools.tokenizer_study.training import (
     Curve,
     MemoryClips,
-    Progress,
+    StepBar,
     evaluate,
     fit,
     print_figures,
@@ -171,7 +171,7 @@ def adversary(
         mse_weight=mse_weight,
     )
     curve = Curve(test, every=50)
-    train(module, clips, steps, batch_size, [Progress("adversarial phase"), curve])
+    train(module, clips, steps, batch_size, [StepBar("adversarial phase"), curve])
     if curves is not None:
         _draw(curves, before, curve, adversarial)
     print(f"gradient at the last layer: {_gradient_shares(module, clips, batch_size)}")

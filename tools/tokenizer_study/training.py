@@ -10,11 +10,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from parvideo.datasets import ClipDataset
 from parvideo.metrics.reconstruction import CodebookUsage, ReconstructionQuality
 from parvideo.pixels import to_float
+from parvideo.progress import Progress
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.training.data import ClipDataModule
 from parvideo.training.tokenizer import TokenizerModule
@@ -35,7 +35,7 @@ class MemoryClips(Dataset[dict[str, Any]]):
     def __init__(self, clips: ClipDataset, passes: int, name: str) -> None:
         self.class_names = clips.class_names or []
         self.items: list[dict[str, Any]] = []
-        for number in tqdm(range(passes), desc=f"reading {name} clips"):
+        for number in Progress(range(passes), title=f"reading {name} clips", unit="round"):
             clips.seed = number
             self.items += [dict(clips[index]) for index in range(len(clips))]
 
@@ -58,7 +58,7 @@ def toy_clips(root: Path, frames: int, size: int, fps: float) -> tuple[MemoryCli
     return MemoryClips(data.clips("train"), PASSES, "train"), MemoryClips(data.clips("test"), 1, "test")
 
 
-class Progress(Callback):
+class StepBar(Callback):
     """One bar for the steps of a run."""
 
     def __init__(self, name: str) -> None:
@@ -66,7 +66,7 @@ class Progress(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Open the bar."""
-        self.bar = tqdm(total=trainer.max_steps, desc=self.name)
+        self.bar = Progress(title=self.name, unit="step", total=trainer.max_steps)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Move it."""
@@ -130,7 +130,7 @@ def fit(
         hard_clips=hard_clips,
     )
     began = time.process_time()
-    train(module, clips, steps, batch_size, [Progress(name)])
+    train(module, clips, steps, batch_size, [StepBar(name)])
     return steps, time.process_time() - began
 
 

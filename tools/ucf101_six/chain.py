@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from parvideo.benchmark.timing import CLOCKS, describe_machine
 from parvideo.files import write_json
 from parvideo.jobs.stages import Stages
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained.folder import load_orders
+from parvideo.progress import Progress
 from parvideo.sampling import SamplingConfig
 
 PROTOCOL = "ucf101-six-64"
@@ -182,7 +182,7 @@ def _time(
     pipelines = {name: VideoPipeline.from_pretrained(folder) for name, folder in models.items()}
     config, now = SamplingConfig(guidance_scale=guidance_scale), CLOCKS["wall"]
     best = {row: np.full(2, np.inf) for row in rows}
-    for _ in tqdm(range(1 + rounds), desc="timing", unit="round"):
+    for _ in Progress(range(1 + rounds), title="timing", unit="round"):
         for name, order in rows:
             start = now()
             tokens = pipelines[name].generate_tokens([0], 0, config, 1, order=order)

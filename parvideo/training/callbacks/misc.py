@@ -4,8 +4,8 @@ from typing import Any
 
 import lightning
 import torch
-from tqdm import tqdm
 
+from parvideo.progress import Progress
 from parvideo.training.networks import trained_network
 from parvideo.training.private_apis import batches_begun
 from parvideo.training.samplers import EndlessBatches
@@ -67,12 +67,12 @@ class Compile(lightning.Callback):
 
 
 class StepProgress(lightning.pytorch.callbacks.ProgressBar):
-    """One progress bar over all steps of the run; nothing where there is no terminal."""
+    """One progress bar over all steps of the run; a line a minute where there is no terminal."""
 
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
-        self._bar: Any = None
+        self._bar: Progress | None = None
 
     def disable(self) -> None:
         """Other ranks are silent."""
@@ -82,9 +82,8 @@ class StepProgress(lightning.pytorch.callbacks.ProgressBar):
         """Show the bar, from where the run goes on."""
         del pl_module
         total = trainer.max_steps if trainer.max_steps > 0 else None
-        hidden = None if self._title else True
-        self._bar = tqdm(
-            total=total, initial=trainer.global_step, desc=self._title, unit="step", disable=hidden
+        self._bar = Progress(
+            title=self._title, unit="step", total=total, initial=trainer.global_step, hidden=not self._title
         )
 
     def on_train_batch_end(
@@ -97,15 +96,17 @@ class StepProgress(lightning.pytorch.callbacks.ProgressBar):
     ) -> None:
         """Move on."""
         del pl_module, outputs, batch, batch_idx
-        self._bar.update(trainer.global_step - self._bar.n)
-        if not self._bar.disable:
-            figures = {name.split("/")[-1]: value for name, value in trainer.progress_bar_metrics.items()}
-            self._bar.set_postfix(figures, refresh=False)
+        assert self._bar is not None
+        if self._bar.due:  # for figures have to come from the device
+            shown = trainer.progress_bar_metrics.items()
+            self._bar.show({name.split("/")[-1]: value for name, value in shown})
+        self._bar.move_to(trainer.global_step)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Close the bar."""
         del trainer, pl_module
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException

@@ -4,7 +4,6 @@ import csv
 from pathlib import Path
 
 import lightning
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from parvideo.files import atomic_path
@@ -12,7 +11,7 @@ from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained.folder import load_tokenizer
 from parvideo.sampling import SamplingConfig
 from parvideo.training.generator import GeneratorModule
-from parvideo.training.tensorboard import add_clips
+from parvideo.training.media import add_clips, add_scalar, takes_media
 
 FOLDER = "step_losses"
 _PARTS = 8
@@ -21,8 +20,8 @@ _PARTS = 8
 class StepLosses(lightning.Callback):
     """Writes the held-out loss of every step of the order, ``step_losses/00001000.csv`` for step 1000.
 
-    To TensorBoard go the means over eight stretches of the order, as curves. A run that resumes writes the
-    same files again.
+    TensorBoard and wandb get the means over eight stretches of the order, as curves. A run that resumes
+    writes the same files again.
     """
 
     def __init__(self, run: Path) -> None:
@@ -48,13 +47,12 @@ class StepLosses(lightning.Callback):
         first = 0
         for part in parts:
             name = f"val_steps/{first:04d}-{first + len(part) - 1:04d}"
-            for logger in _tensorboards(module):
-                logger.experiment.add_scalar(name, float(part.mean()), trainer.global_step)
+            add_scalar(module.loggers, name, float(part.mean()), trainer.global_step)
             first += len(part)
 
 
 class SampleClips(lightning.Callback):
-    """Shows clips of the first classes in TensorBoard, made with the weights that are validated.
+    """Shows clips of the first classes in the logs, made with the weights that are validated.
 
     The random numbers are keyed by ``seed`` and the clip, so one clip is seen to improve; training's own
     are not touched.
@@ -77,6 +75,20 @@ class SampleClips(lightning.Callback):
         self.every, self.count = every, count
         self.config = SamplingConfig(guidance_scale=guidance_scale, seed=seed)
         self._validations = 0
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """See that somebody will show the clips.
+
+        Raises:
+            ValueError: if no logger does.
+        """
+        del pl_module, stage
+        if trainer.loggers and not any(map(takes_media, trainer.loggers)):
+            names = ", ".join(type(logger).__name__ for logger in trainer.loggers)
+            raise ValueError(
+                f"sample_every is {self.every}, and no logger of this run shows clips ({names}): leave "
+                "--tensorboard on, or give --wandb offline"
+            )
 
     def on_validation_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -109,9 +121,4 @@ class SampleClips(lightning.Callback):
         chosen = spec.class_names[: self.count]
         clips = pipeline.generate(chosen, seed=self.config.seed, config=self.config)
         module.transformer.train(training)
-        for logger in _tensorboards(module):
-            add_clips(logger, "val/generated", clips, trainer.global_step)
-
-
-def _tensorboards(module: lightning.LightningModule) -> list[TensorBoardLogger]:
-    return [logger for logger in module.loggers if isinstance(logger, TensorBoardLogger)]
+        add_clips(module.loggers, "val/generated", clips, trainer.global_step)

@@ -1,5 +1,6 @@
 """Steps are seeded by their number alone; compiling changes no number."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 import torch
 
 from parvideo.training.callbacks.misc import Compile, StepSeed
+from parvideo.training.cli import fit
 from tests.training.modules import make_module, trainer_at
+from tests.training.runs import arguments
 
 
 def test_a_steps_draws_depend_on_seed_batch_and_rank_alone() -> None:
@@ -37,3 +40,17 @@ def test_compiling_changes_no_name_and_no_number(tokens_folder: Path) -> None:
     torch.testing.assert_close(module.losses(tokens, labels, module.orders[0]), before)
     with pytest.raises(ValueError, match="compile is 'fast'; torch.compile has the backends .*inductor"):
         Compile("fast")
+
+
+def test_a_log_says_how_far_training_is(
+    tokens_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line for each step, where there is no time between lines; with the loss, and whole."""
+    monkeypatch.setattr("parvideo.progress.LINE_SECONDS", 0.0)
+    fit(arguments(tokens_folder, tmp_path / "run"))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("training run: ")]
+    for step in range(1, 5):
+        assert any(
+            re.match(rf"training run: {step} of 4 steps \({25 * step} %\), .* left, ", line) for line in lines
+        )
+    assert re.search(r"step.*, loss=\d", lines[-1])

@@ -1,4 +1,4 @@
-"""TensorBoard's pictures and levels: nothing of the counts is lost."""
+"""Pictures and levels in logs: nothing of the counts is lost."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.presets import PRESETS
-from parvideo.training.tensorboard import level_counts
+from parvideo.training.media import level_counts
 from parvideo.training.tokenizer import TokenizerModule
 
 
