@@ -300,7 +300,7 @@ def _how_to_use(home: Path, name: str, generator: bool, reports: Sequence[dict[s
         "```",
         "",
         "```python",
-        "from parvideo import SamplingConfig, VideoPipeline",
+        f"from parvideo import {'SamplingConfig, ' if config else ''}VideoPipeline",
         "",
         f"pipe = VideoPipeline.from_pretrained({name!r})",
         f"clips = pipe.generate([{asked!r}], num_per_class=4, seed=0{words})",

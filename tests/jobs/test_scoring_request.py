@@ -41,7 +41,9 @@ def test_a_model_scores_as_it_samples(world: Path, tmp_path: Path, monkeypatch: 
     loaded = []
     load = VideoPipeline.from_pretrained.__func__  # type: ignore[attr-defined]
     monkeypatch.setattr(
-        VideoPipeline, "from_pretrained", classmethod(lambda *given: loaded.append(given) or load(*given))
+        VideoPipeline,
+        "from_pretrained",
+        classmethod(lambda *given, **more: loaded.append(given) or load(*given, **more)),
     )
     base = {"model": world / "model", "fake_count": 4, "repeats": 2}
     plain = score(world, tmp_path / "plain.json", **base)
