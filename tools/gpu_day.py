@@ -58,6 +58,8 @@ STAGES = (
     Stage("small_training", 150, "a small generator learns a known pattern, and its samples show it"),
 )
 FINAL = ("PASS", "FAIL", "SKIP")
+RUNNER = ("-m", "tools.gpu_stages")
+"""What Python is told to run a stage, before its name and options."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,7 +114,7 @@ def run_stage(out: Path, stage: Stage, device: str, tiny: bool, limit: float) ->
     """Run a stage as a process of its own and see that its file has an end, whatever becomes of it."""
     path = out / "stages" / f"{stage.name}.json"
     path.unlink(missing_ok=True)
-    words = [sys.executable, "-m", "tools.gpu_stages", stage.name, "--out", str(out), "--device", device]
+    words = [sys.executable, *RUNNER, stage.name, "--out", str(out), "--device", device]
     words += ["--tiny"] if tiny else []
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"}
     begun, why = time.monotonic(), ""
@@ -176,7 +178,7 @@ def write_summary(out: Path) -> None:
 
 
 def _machine(found: dict[str, dict[str, Any]]) -> list[str]:
-    about = found["imports"].get("results", {}).get("machine", {})
+    about = found.get("imports", {}).get("results", {}).get("machine", {})
     commits = sorted({entry["commit"] for entry in found.values() if entry.get("commit")})
     return [f"{name}: {value}" for name, value in about.items()] + [f"commit: {', '.join(commits) or '?'}"]
 

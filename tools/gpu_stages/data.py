@@ -96,7 +96,7 @@ def fit(
         "init_args": {"path": str(watched), "stop_at": stop_at},
     }
     accelerator = "gpu" if record.device == "cuda" else "cpu"
-    trainer = {"accelerator": accelerator, "devices": 1, "enable_progress_bar": False, "callbacks": [watch]}
+    trainer = {"accelerator": accelerator, "devices": 1, "callbacks": [watch]}
     changes = {**changes, "trainer": {**trainer, **changes.get("trainer", {})}}
     overlay.write_text(yaml.safe_dump(changes), encoding="utf-8")
     words = [sys.executable, "-m", "parvideo.cli", "fit"]

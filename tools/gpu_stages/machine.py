@@ -98,7 +98,7 @@ def tests(record: Record) -> str:
         for path in (ROOT / "tests").rglob("test_*.py")
         if "pytest.mark.cuda" in path.read_text(encoding="utf-8")
     )
-    words = [sys.executable, "-m", "pytest", "-m", "cuda", "-q", "-rfE", "-p", "no:cacheprovider", *files]
+    words = [sys.executable, "-m", "pytest", "-m", "cuda", "-rfE", "-p", "no:cacheprovider", *files]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = done.stdout.strip().splitlines()
     for line in lines[-12:]:
