@@ -74,6 +74,15 @@ def write_tokens(
         writer.finish()
 
 
+def merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Two configs, the second laid over the first, also inside classes within classes."""
+    both = {**under, **over}
+    for key in under.keys() & over.keys():
+        if isinstance(under[key], dict) and isinstance(over[key], dict):
+            both[key] = merged(under[key], over[key])
+    return both
+
+
 def fit(
     record: Record, name: str, configs: list[Path], changes: dict[str, Any], stop_at: int | None = None
 ) -> dict[str, Any]:
@@ -89,7 +98,7 @@ def fit(
     Returns:
         ``status``: the exit status; ``said``: its last line; ``steps`` and ``peak_bytes`` as of `Watch`.
     """
-    watched, overlay = record.work / f"{name}-watch.json", record.work / f"{name}.yaml"
+    watched, path = record.work / f"{name}-watch.json", record.work / f"{name}.yaml"
     watched.unlink(missing_ok=True)
     watch = {
         "class_path": "tools.gpu_stages.watch.Watch",
@@ -97,11 +106,11 @@ def fit(
     }
     accelerator = "gpu" if record.device == "cuda" else "cpu"
     trainer = {"accelerator": accelerator, "devices": 1, "callbacks": [watch]}
-    changes = {**changes, "trainer": {**trainer, **changes.get("trainer", {})}}
-    overlay.write_text(yaml.safe_dump(changes), encoding="utf-8")
-    words = [sys.executable, "-m", "parvideo.cli", "fit"]
-    for config in [*configs, overlay]:
-        words += ["--config", str(config)]
+    whole: dict[str, Any] = {}
+    for config in configs:
+        whole = merged(whole, yaml.safe_load(config.read_text(encoding="utf-8")))
+    path.write_text(yaml.safe_dump(merged(merged(whole, changes), {"trainer": trainer})), encoding="utf-8")
+    words = [sys.executable, "-m", "parvideo.cli", "fit", "--config", str(path)]
     words += ["--out", str(record.work / name)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     print(done.stdout[-4000:], done.stderr[-8000:], flush=True)

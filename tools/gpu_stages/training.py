@@ -108,7 +108,7 @@ def _stop_and_resume(record: Record, changes: dict[str, Any]) -> None:
         record.check("disk for stop and resume, GB", free / 1e9, least=CHECKPOINTS / 1e9)
         return
     trainer = {"max_steps": 8, "precision": "bf16-mixed", "limit_val_batches": 0, "num_sanity_val_steps": 0}
-    settings = {**changes, "trainer": trainer, "checkpoint_every": 1000}
+    settings = {**changes, "trainer": trainer, "checkpoint_every": 1000, "compile": None}
     shutil.rmtree(record.work / "resumed", ignore_errors=True)
     stopped = fit(record, "resumed", [GENERATOR], settings, stop_at=4)
     record.note(stopped=stopped)
