@@ -135,7 +135,7 @@ def tokenizer(record: Record) -> str:
     data: dict[str, Any] = {"root": str(videos), "val_clips": 2, "num_workers": 0 if record.tiny else 4}
     if record.tiny:
         model["tokenizer"] = {"init_args": {"preset": "tiny"}}
-        model["adversary"]["init_args"]["discriminator"] = {"init_args": {"channels": 8}}
+        model["adversary"]["init_args"]["discriminator"] = {"init_args": {"channels": 8, "norm_groups": 4}}
         data |= {"frames": 9, "size": side, "batch_size": 2}
     changes = {
         "model": {"init_args": model},
