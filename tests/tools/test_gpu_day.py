@@ -44,6 +44,7 @@ def day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         gpu_day.Stage(name, 3.0 if name == "hangs" else 60.0, name) for name in ("hangs", "dies", "passes")
     ]
     monkeypatch.setattr(gpu_day, "STAGES", tuple(stages))
+    monkeypatch.setattr(gpu_day, "ON_CPU", 1.0)
     return tmp_path / "out"
 
 
