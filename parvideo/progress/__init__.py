@@ -64,6 +64,12 @@ class Progress(tqdm):
         """Whether it is time to be shown again, so that what stands behind the rate is worth finding out."""
         return not self.disable and self._time() - self.last_print_t >= self.mininterval
 
+    def tick(self) -> None:
+        """Show where it stands if it is time to, though nothing more is done."""
+        if self.due:
+            self.last_print_t = self._time()
+            self.refresh()
+
     def close(self) -> None:
         """Show the end, unless a log's last line did."""
         if not self.disable and self.n == self.last_print_n and self.bar_format in (_LINE, _ENDLESS):

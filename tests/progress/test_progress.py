@@ -126,6 +126,17 @@ def test_parts_of_items_figures_and_lines_between(
     assert "8/8" in text or "8 of 8 clips" in text
 
 
+def test_work_that_waits_is_still_shown(clock: Clock, log: Callable[[bool], Stream]) -> None:
+    stream = log(False)
+    with Progress(title="x", unit="step", total=8) as bar:
+        for _ in range(7):
+            clock.now += 20
+            bar.tick()
+    assert stream.getvalue().splitlines() == [
+        f"x: 0 of 8 steps (0 %), 0{minute}:00 passed, ? left, ?step/s" for minute in (1, 2)
+    ]
+
+
 def test_without_a_total_there_is_a_rate(clock: Clock, log: Callable[[bool], Stream]) -> None:
     stream = log(False)
     with Progress(title="training x", unit="step") as bar:

@@ -40,4 +40,4 @@ def report(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    auto_cli({"run": run, "report": report}, as_positional=False)
+    auto_cli({"run": run, "report": report}, as_positional=False, prog="python -m tools.ucf101_six")

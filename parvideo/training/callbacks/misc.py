@@ -73,6 +73,7 @@ class StepProgress(lightning.pytorch.callbacks.ProgressBar):
         super().__init__()
         self._title = title
         self._bar: Progress | None = None
+        self._figures: dict[str, Any] = {}
 
     def disable(self) -> None:
         """Other ranks are silent."""
@@ -99,8 +100,31 @@ class StepProgress(lightning.pytorch.callbacks.ProgressBar):
         assert self._bar is not None
         if self._bar.due:  # for figures have to come from the device
             shown = trainer.progress_bar_metrics.items()
-            self._bar.show({name.split("/")[-1]: value for name, value in shown})
+            self._figures = {name.split("/")[-1]: value for name, value in shown}
+            self._bar.show(self._figures)
         self._bar.move_to(trainer.global_step)
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Say that it is validation which takes the time; not in the check before training."""
+        del pl_module, outputs, batch
+        if self._bar is not None and self._bar.due:
+            where = f"{batch_idx + 1}/{trainer.num_val_batches[dataloader_idx]}"
+            self._bar.show({**self._figures, "validating": where})
+            self._bar.tick()
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Training goes on."""
+        del trainer, pl_module
+        if self._bar is not None:
+            self._bar.show(self._figures)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Close the bar."""

@@ -54,3 +54,4 @@ def test_a_log_says_how_far_training_is(
             re.match(rf"training run: {step} of 4 steps \({25 * step} %\), .* left, ", line) for line in lines
         )
     assert re.search(r"step.*, loss=\d", lines[-1])
+    assert any("validating=1/" in line for line in lines)
