@@ -115,6 +115,10 @@ def run(settings: Settings, show: Callable[[str], None]) -> dict[str, Any]:
     engine = next(c.engine for c in contenders if isinstance(c, EngineLoop))
     report["engine"] = engine.describe()
     show(f"{'engine':<14}{', '.join(f'{key} {value}' for key, value in report['engine'].items())}")
+    report["timed"] = engine.selection.timings
+    for label, times in report["timed"].items():
+        ways = ", ".join(f"{way} {1e6 * t:.0f}" for way, t in sorted(times.items(), key=lambda item: item[1]))
+        show(f"{'chosen':<14}{label}: {ways or 'not timed, for want of time'}{' us' if ways else ''}")
     if settings.kernels:
         counts = [settings.batch * (2 if settings.guidance != 1 else 1) * n for n in _groups(orders)]
         report["kernels"] = time_kernels(transformer, counts, dtype, settings.clock, settings.repeats, show)

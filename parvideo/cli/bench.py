@@ -29,6 +29,7 @@ def bench(
     training: bool = False,
     kernels: bool = False,
     decoders: bool = False,
+    cells: bool = False,
     out: Path | None = None,
 ) -> None:
     """Time generating with random weights: steps, tokens a second, and the fraction of the machine's limit.
@@ -62,8 +63,11 @@ def bench(
         training: time a training step as well: the order's mask against a plainly causal one.
         kernels: time the engine's choices as well, each against what it replaced.
         decoders: time every tokenizer preset decoding a 17x128x128 clip too; nbp takes minutes on a CPU.
+        cells: instead, a line for each of both dtypes, batches of 1 and 8, one and all threads, and orders;
+            batch_size, dtype, threads and clock are not looked at. With out, an interrupted run goes on.
         out: JSON file to write.
     """
+    from parvideo.benchmark.cells import run_cells
     from parvideo.benchmark.cuda_report import run_on_gpu
     from parvideo.benchmark.decoders import bench_decoders
     from parvideo.benchmark.report import Settings, run
@@ -78,6 +82,7 @@ def bench(
             "training": training,
             "kernels": kernels,
             "decoders": decoders,
+            "cells": cells,
         }.items():
             if given:
                 raise ValueError(f"{name} is timed on a CPU only; leave it out, or give --device cpu")
@@ -105,6 +110,9 @@ def bench(
         training=training,
         kernels=kernels,
     )
+    if cells:
+        run_cells(settings, out, print)
+        return
     if device == "cuda":
         batches = [1, 8] if batch_size is None else [batch_size]
         dtypes = ["float32", "bfloat16"] if dtype is None else [dtype]

@@ -6,14 +6,15 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from parvideo.engine.attention import turn
 from parvideo.engine.draw import block_size, draw_tokens
-from parvideo.engine.packed import DecodeLinear, LayerWeights, fold, normalize, packing_obstacle
+from parvideo.engine.packed import DecodeLinear, LayerWeights, fold, normalize
 from parvideo.order import GenerationOrder
 from parvideo.sampling import SamplingConfig, check_request, prefix_tokens
 from parvideo.sampling.noise import draw_uniforms
@@ -92,15 +93,12 @@ class EngineBase:
     Args:
         transformer: in eval mode.
         dtype: to compute in, float32 or bfloat16; the transformer's own if not given.
-        packed: pack the weights. If not given, pack where that is possible; `describe` says which it was.
 
     Raises:
-        ValueError: if the model is training, the dtype is another, or packing is asked for and impossible.
+        ValueError: if the model is training, or the dtype is another.
     """
 
-    def __init__(
-        self, transformer: VideoTransformer, dtype: torch.dtype | None = None, packed: bool | None = None
-    ) -> None:
+    def __init__(self, transformer: VideoTransformer, dtype: torch.dtype | None = None) -> None:
         weight = transformer.head.weight
         dtype = weight.dtype if dtype is None else dtype
         if dtype not in (torch.float32, torch.bfloat16):
@@ -110,8 +108,6 @@ class EngineBase:
                 "the transformer is in training mode, where dropout spoils samples; call eval() first"
             )
         with torch.inference_mode():
-            self.obstacle = packing_obstacle(weight.to(dtype))
-            self.packed = self.obstacle is None if packed is None else packed
             self.transformer = transformer
             self.dtype = dtype
             config = transformer.config
@@ -120,14 +116,18 @@ class EngineBase:
             self.kv_heads: int = config["num_kv_heads"]
             self.head_dim = self.dim // self.heads
             self.eps: float = config["norm_eps"]
-            blocks = cast(Iterable[TransformerBlock], transformer.blocks)
-            self._layers = [LayerWeights(block, dtype, self.packed) for block in blocks]
-            head = fold(transformer.head.weight, transformer.norm)
-            self._head = DecodeLinear(head.to(dtype), self.packed)
             self._length = torch.tensor(math.sqrt(config["dim"] * config["norm_eps"]), device=weight.device)
             self.logits = transformer.head.out_features
             self._block = block_size(self.logits) if transformer.factors is None else 0
+            self._arrange()
         self._slots: dict[int, EngineSlots] = {}
+
+    def _arrange(self) -> None:
+        """Copy the weights."""
+        blocks = cast(Iterable[TransformerBlock], self.transformer.blocks)
+        self._layers: Sequence[Any] = [LayerWeights(block, self.dtype) for block in blocks]
+        head = fold(self.transformer.head.weight, self.transformer.norm)
+        self._head: Callable[[Tensor], Tensor] = DecodeLinear(head.to(self.dtype), packed=False)
 
     def slots(self, order: GenerationOrder) -> EngineSlots:
         """An order's slots for this engine; made once for each order, and then kept.
@@ -145,7 +145,9 @@ class EngineBase:
     def cache_bytes(self, batch: int, guided: bool = True) -> int:
         """Memory of the keys and values of ``batch`` clips."""
         rows, slots = batch * (2 if guided else 1), math.prod(self.transformer.grid)
-        return kv_bytes(len(self._layers), rows, slots, self.kv_heads * self.head_dim, self.dtype.itemsize)
+        return kv_bytes(
+            self.transformer.num_layers, rows, slots, self.kv_heads * self.head_dim, self.dtype.itemsize
+        )
 
     def _describe_draw(self) -> str:
         return f"blocks of {self._block}" if self._block else "cumulative sum"
@@ -198,18 +200,23 @@ class EngineBase:
         config: SamplingConfig,
         buffer: Tensor,
         inspect: Callable[[Tensor], None] | None = None,
+        head: Callable[[Tensor], Tensor] | None = None,
+        block: int | None = None,
     ) -> Tensor:
         """Draw a token for each row of ``hidden`` ``[M, dim]``: int64 ``[M]``.
 
-        ``inspect`` takes the place of `draw_tokens`' checks; it may mend the logits it is shown.
+        ``inspect`` takes the place of `draw_tokens`' checks; it may mend the logits it is shown. ``head`` and
+        ``block`` are the engine's own if not given.
         """
+        head = self._head if head is None else head
+        block = self._block if block is None else block
         drawn = []
         for part, u in zip(hidden.split(len(buffer)), uniforms.split(len(buffer)), strict=True):
-            logits = self._head(part)
+            logits = head(part)
             if inspect is not None:
                 inspect(logits)
             factors = self.transformer.factors
-            drawn.append(draw_tokens(logits, u, config, self._block, buffer, factors, inspect is None))
+            drawn.append(draw_tokens(logits, u, config, block, buffer, factors, inspect is None))
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
 
     def _qkv(self, layer: LayerWeights, x: Tensor, rotary: Tensor, rows: int) -> Tensor:
@@ -217,14 +224,16 @@ class EngineBase:
 
         Queries come divided by the square root of d.
         """
-        packed = layer.qkv(normalize(x, self._length))
-        heads = packed.view(rows, -1, self.heads + 2 * self.kv_heads, self.head_dim)
-        if layer.qk_norm is not None:
+        return turn(self._split(layer.qkv(normalize(x, self._length)), rows, layer.qk_norm), rotary)
+
+    def _split(self, qkv: Tensor, rows: int, qk_norm: Sequence[Tensor] | None) -> Tensor:
+        """A product ``[rows·S, out]`` as heads ``[rows, S, heads + 2 · kv_heads, d]``; queries and keys
+        normalised, in place, if there are weights for that."""
+        heads = qkv.view(rows, -1, self.heads + 2 * self.kv_heads, self.head_dim)
+        if qk_norm is not None:
             parts = heads.split([self.heads, self.kv_heads, self.kv_heads], dim=2)
-            for part, weight in zip(parts, layer.qk_norm, strict=False):
+            for part, weight in zip(parts, qk_norm, strict=False):
                 part.copy_(F.rms_norm(part, (self.head_dim,), weight, self.eps))
-        heads = heads.float()
-        torch.view_as_complex(heads.view(*heads.shape[:3], -1, 2)).mul_(rotary)
         return heads
 
     def _new_cache(self, heads: Tensor) -> Tensor:

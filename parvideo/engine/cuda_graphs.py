@@ -138,7 +138,7 @@ class CudaGraphEngine(EngineBase):
             self._target_embeddings = [part.weight.to(torch.float32, copy=True) for part in targets]
             names = transformer.order_embedding
             self._order_embedding = None if names is None else names.weight.to(torch.float32, copy=True)
-        super().__init__(transformer, dtype, packed=False)
+        super().__init__(transformer, dtype)
         self._run: StaticRun | None = None
         self._ascending = torch.arange(math.prod(transformer.grid), device=self.device)
 

@@ -5,10 +5,26 @@ through those of 4 KiB. Linux gives them on request; elsewhere, or where it refu
 """
 
 import ctypes
+import math
 import sys
+
+import torch
+from torch import Tensor
 
 _PAGE = 1 << 21
 _MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25  # <linux/mman.h>
+
+
+def aligned_empty(*shape: int, dtype: torch.dtype) -> Tensor:
+    """An uninitialised tensor that, if it is larger than a large page, begins with one, and asks for them."""
+    count = math.prod(shape)
+    if count * dtype.itemsize < _PAGE:
+        return torch.empty(shape, dtype=dtype)
+    whole = torch.empty(count + _PAGE // dtype.itemsize, dtype=dtype)  # what is never touched takes no memory
+    start = -whole.data_ptr() % _PAGE // dtype.itemsize
+    made = whole[start : start + count].view(shape)
+    use_large_pages(made.data_ptr(), made.nbytes, filled=False)
+    return made
 
 
 def use_large_pages(address: int, nbytes: int, filled: bool) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
+from parvideo.engine.attention import SCORES
 from parvideo.engine.base import LOGITS, PREFILL
-from parvideo.engine.cpu import SCORES
 from parvideo.order import GenerationOrder
 from parvideo.transformer.cache import kv_bytes
 from parvideo.transformer.model import VideoTransformer
@@ -57,13 +57,18 @@ def decode_bytes(
     logits = transformer.head.out_features
     # Logits, their float32 copy, two filtered copies and the probabilities.
     drawing = 5 * min(batch * group, max(1, LOGITS // logits)) * logits
+    # What native kernels turn rows and scores into.
+    turned = rows * group * (max(config["dim"], config["ffn_hidden"]) + 2) + 64
+    turned += torch.get_num_threads() * (shared * group * (config["dim"] // config["num_heads"]))
+    turned += torch.get_num_threads() * 16 * (order.num_tokens + 64)
     if not engine:
+        turned = 0
         scores = rows * config["num_heads"] * group * order.num_tokens
         drawing = (rows + LOOP_LOGITS * batch) * group * logits
     slots = max(rows * group, min(PREFILL, rows * order.num_tokens), order.num_tokens)
     step = slots * (4 * config["dim"] + 2 * (config["dim"] + 2 * kv_dim) + 3 * config["ffn_hidden"])
     numbers = rows * order.num_tokens * 8 + batch * order.num_tokens * 16
-    return cache + (weights + scores) * dtype.itemsize + (drawing + step) * 4 + numbers
+    return cache + (weights + scores) * dtype.itemsize + (drawing + step + turned) * 4 + numbers
 
 
 def batch_size_for(

@@ -100,12 +100,11 @@ class LayerWeights:
     Args:
         block: of the transformer.
         dtype: to compute in.
-        packed: see `DecodeLinear`.
     """
 
-    def __init__(self, block: TransformerBlock, dtype: torch.dtype, packed: bool) -> None:
+    def __init__(self, block: TransformerBlock, dtype: torch.dtype) -> None:
         attention, ffn = block.attention, block.ffn
-        self.qkv = DecodeLinear(fold(attention.qkv.weight, block.attention_norm).to(dtype), packed)
+        self.qkv = DecodeLinear(fold(attention.qkv.weight, block.attention_norm).to(dtype), False)
         self.qk_norm = (
             (
                 attention.query_norm.weight.to(dtype, copy=True),
@@ -114,10 +113,10 @@ class LayerWeights:
             if isinstance(attention.query_norm, nn.RMSNorm) and isinstance(attention.key_norm, nn.RMSNorm)
             else None
         )
-        self.out = DecodeLinear(attention.out.weight.to(dtype, copy=not packed), packed)
+        self.out = DecodeLinear(attention.out.weight.to(dtype, copy=True), False)
         gate, up = (fold(part.weight, block.ffn_norm).to(dtype) for part in (ffn.gate, ffn.up))
-        self.gated = GatedLinear(gate, up, packed)
-        self.down = DecodeLinear(ffn.down.weight.to(dtype, copy=not packed), packed)
+        self.gated = GatedLinear(gate, up, False)
+        self.down = DecodeLinear(ffn.down.weight.to(dtype, copy=True), False)
 
 
 def fold(weight: Tensor, norm: nn.RMSNorm) -> Tensor:

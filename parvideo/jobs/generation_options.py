@@ -62,7 +62,7 @@ class GenerationOptions:
     unconditional: bool = False
     noise: Literal["uniform", "gumbel"] = "uniform"
     window: int | None = None
-    engine: Literal["auto", "plain", "cpu", "cuda_graphs"] = "auto"
+    engine: Literal["auto", "plain", "cpu", "cpu_packed", "cpu_native", "cuda_graphs"] = "auto"
     dtype: Literal["float32", "bfloat16"] | None = None
     decoder_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 

@@ -9,7 +9,7 @@ import torch
 from parvideo.checks import whole_number
 from parvideo.order import GenerationOrder
 
-EngineChoice = Literal["auto", "plain", "cpu", "cuda_graphs"]
+EngineChoice = Literal["auto", "plain", "cpu", "cpu_packed", "cpu_native", "cuda_graphs"]
 """What computes the steps, see `VideoPipeline`."""
 
 
@@ -70,7 +70,7 @@ def check_engine(engine: str, device: torch.device) -> None:
     """Raise ValueError unless there is such an engine and it computes on this device."""
     if engine not in get_args(EngineChoice):
         raise ValueError(f"engine must be one of {', '.join(get_args(EngineChoice))}; got {engine!r}")
-    needed = {"cpu": "cpu", "cuda_graphs": "cuda"}.get(engine, device.type)
+    needed = device.type if engine in ("auto", "plain") else engine.partition("_")[0]
     if device.type != needed:
         raise ValueError(
             f"engine={engine!r} computes on a {needed} device, and the transformer lies on {device}; "

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from parvideo.engine.cpu import CpuEngine
 from parvideo.engine.cuda_graphs import CudaGraphEngine
+from parvideo.engine.selection import Kernels
 from parvideo.engine.self_test import graph_engine_obstacle
 from parvideo.order import GenerationOrder
 from parvideo.pipeline.choices import EngineChoice, check_engine
@@ -45,6 +46,7 @@ class Steps:
             raise ValueError(f"dtype must be torch.float32 or torch.bfloat16, got {dtype}")
         self.window: int | None = None
         self.made: CpuEngine | CudaGraphEngine | None = None
+        self._made_for: EngineChoice | None = None
         self._converted: VideoTransformer | None = None
         self._graphs_passed: bool | None = None
 
@@ -107,9 +109,8 @@ class Steps:
         if engine == "plain":
             asked_of_loop = (labels, config, indices, prefix, rng_stream, on_step, on_tokens)
             return generate(self._plain, order, *asked_of_loop)
-        kind = CpuEngine if engine == "cpu" else CudaGraphEngine
-        if not isinstance(self.made, kind):
-            self.made = kind(self.transformer, self.dtype)
+        if self.made is None or self._made_for != engine:
+            self.made, self._made_for = self._make(engine), engine
         return self.made.generate(order, labels, config, indices, prefix, rng_stream, on_step, on_tokens)
 
     @property
@@ -124,6 +125,12 @@ class Steps:
         if self._converted is None:
             self._converted = copy.deepcopy(self.transformer).to(self.dtype)
         return self._converted
+
+    def _make(self, engine: EngineChoice) -> CpuEngine | CudaGraphEngine:
+        if engine == "cuda_graphs":
+            return CudaGraphEngine(self.transformer, self.dtype)
+        kernels: dict[str, Kernels] = {"cpu_packed": "packed", "cpu_native": "native"}
+        return CpuEngine(self.transformer, self.dtype, kernels.get(engine, "timed"))
 
 
 def overall(progress: Progress, batch: int, batches: int) -> Progress:

@@ -45,7 +45,8 @@ class VideoPipeline:
             orders: that the transformer was trained in; it generates in the first unless asked otherwise.
             fps: frames a second of the clips it was trained on, if known.
             engine: what computes the steps, all with the same random numbers: ``plain``, the loop
-                `parvideo.sampling.generate`; ``cpu``, the faster `CpuEngine`; ``cuda_graphs``, the
+                `parvideo.sampling.generate`; ``cpu``, the faster `CpuEngine`, which chooses its kernels by
+                timing; ``cpu_packed`` and ``cpu_native``, the same without a choice; ``cuda_graphs``, the
                 `CudaGraphEngine`. ``auto`` is the engine of the device, for all that it can draw (that of
                 CUDA once it has passed its self-test there), and else the plain loop.
             dtype: that they are computed in, float32 or bfloat16; the transformer's own if not given.

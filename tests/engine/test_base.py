@@ -7,6 +7,7 @@ import torch
 
 from parvideo.engine.cpu import CpuEngine
 from parvideo.engine.packed import normalize
+from parvideo.engine.selection import Kernels
 from parvideo.order import GenerationOrder, raster, regions
 from parvideo.sampling import SamplingConfig, generate
 from parvideo.sampling.noise import draw_uniforms
@@ -15,11 +16,11 @@ from tests.engine.cases import CONFIGS, GRID, LABELS, ORDER, ORDERS, VOCABULARY,
 PREFIX = torch.randint(0, VOCABULARY, (3, 1, 4, 4), generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("packed", [None, False])
-def test_later_changes_to_the_transformer_are_not_seen(packed: bool | None) -> None:
+@pytest.mark.parametrize("kernels", ["timed", "plain"])
+def test_later_changes_to_the_transformer_are_not_seen(kernels: Kernels) -> None:
     model = make(qk_norm=True)
     expected = generate(model, ORDER, LABELS)
-    engine = CpuEngine(model, packed=packed)
+    engine = CpuEngine(model, kernels=kernels)
     for name, parameter in model.named_parameters():
         if "embedding" not in name:  # those are looked up in the model
             torch.nn.init.zeros_(parameter)
@@ -119,7 +120,7 @@ def test_a_request_says_when_guidance_ends_and_where_generation_begins() -> None
 
 def test_the_norm_is_a_division_by_a_length() -> None:
     """With the gain and the root of the width in the next matrix."""
-    engine, model = (one := CpuEngine(make(norm_eps=1e-2), packed=False)), one.transformer
+    engine, model = (one := CpuEngine(make(norm_eps=1e-2), kernels="plain")), one.transformer
     hidden = torch.randn(5, 32)
     with torch.inference_mode():
         torch.testing.assert_close(

@@ -1,5 +1,6 @@
-"""The engine draws the plain loop's tokens in every order, packed or not, in bounded memory."""
+"""The engine draws the plain loop's tokens in every order, by whatever kernels, in bounded memory."""
 
+import shutil
 from typing import Any
 
 import pytest
@@ -11,28 +12,39 @@ from torch.utils._pytree import tree_leaves
 from parvideo.engine.cpu import CpuEngine
 from parvideo.engine.memory import decode_bytes
 from parvideo.engine.packed import packing_obstacle
+from parvideo.engine.products import STORAGES
+from parvideo.engine.selection import Kernels, Selection
 from parvideo.order import GenerationOrder, OrderSpec, raster, regions
 from parvideo.sampling import SamplingConfig, generate
 from parvideo.transformer import VideoTransformer
 from tests.engine.cases import CLASSES, CONFIGS, GRID, LABELS, ORDER, ORDERS, VOCABULARY, make, order_name
 
-PACKED = [
+SHAPES = {"native": {"dim": 128}}
+"""Those kernels have code for heads of width 32 and more."""
+FORCED: list[Any] = [
+    "timed",
+    "plain",
     pytest.param(
-        True,
+        "packed",
         marks=pytest.mark.skipif(
             packing_obstacle(torch.zeros(1, 1)) is not None, reason="this PyTorch packs no weights"
         ),
     ),
-    False,
+    pytest.param(
+        "native",
+        marks=pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler"),
+    ),
 ]
 
 
-@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("kernels", FORCED)
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("order", ORDERS, ids=order_name)
-def test_tokens_equal_the_plain_loops(order: GenerationOrder, config: SamplingConfig, packed: bool) -> None:
-    model = make(order)
-    engine = CpuEngine(model, packed=packed)
+def test_tokens_equal_the_plain_loops(
+    order: GenerationOrder, config: SamplingConfig, kernels: Kernels
+) -> None:
+    model = make(order, **SHAPES.get(kernels, {}))
+    engine = CpuEngine(model, kernels=kernels)
     for prefix in (
         None,
         torch.randint(0, VOCABULARY, (3, 1, 4, 4)),
@@ -42,7 +54,7 @@ def test_tokens_equal_the_plain_loops(order: GenerationOrder, config: SamplingCo
         assert torch.equal(engine.generate(order, LABELS, config, prefix=prefix), expected)
 
 
-@pytest.mark.parametrize("packed", PACKED)
+@pytest.mark.parametrize("kernels", FORCED)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -59,14 +71,14 @@ def test_tokens_equal_the_plain_loops(order: GenerationOrder, config: SamplingCo
     ],
     ids=str,
 )
-def test_every_kind_of_model(changes: dict[str, Any], packed: bool) -> None:
+def test_every_kind_of_model(changes: dict[str, Any], kernels: Kernels) -> None:
     for spec in (OrderSpec(), OrderSpec(regions=(1, 2, 4)), OrderSpec(regions=(1, 2, 2), attention="causal")):
         order = spec.build(GRID)
-        model = make(order, **changes)
+        model = make(order, **SHAPES.get(kernels, {}), **changes)
         for config in (CONFIGS["greedy"], CONFIGS["plain"], CONFIGS["interval"]):
             prefix = torch.randint(0, 60, (3, 1, 4, 4))
             expected = generate(model, order, LABELS, config, [5, 6, 9], prefix, rng_stream=2)
-            engine = CpuEngine(model, packed=packed)
+            engine = CpuEngine(model, kernels=kernels)
             assert torch.equal(
                 engine.generate(order, LABELS, config, [5, 6, 9], prefix, rng_stream=2), expected
             )
@@ -87,7 +99,7 @@ def test_large_requests_are_split_and_stay_the_same(monkeypatch: pytest.MonkeyPa
     model = make()
     prefix = torch.randint(0, VOCABULARY, (3, 1, 4, 4))
     expected = generate(model, ORDER, LABELS, CONFIGS["top-k"], prefix=prefix)
-    for name in ("cpu.SCORES", "base.LOGITS", "base.PREFILL"):
+    for name in ("attention.SCORES", "base.LOGITS", "base.PREFILL"):
         monkeypatch.setattr(f"parvideo.engine.{name}", 1)
     assert torch.equal(CpuEngine(model).generate(ORDER, LABELS, CONFIGS["top-k"], prefix=prefix), expected)
 
@@ -142,11 +154,57 @@ def test_bfloat16_runs_from_a_float32_model() -> None:
 
 def test_an_engine_says_how_it_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make()
-    assert CpuEngine(model, packed=False).describe()["linear"].startswith("plain")
+    plain = CpuEngine(model, kernels="plain")
+    plain.start(ORDER, LABELS)
+    kinds = ("qkv", "out", "gate and up", "down", "head")
+    assert {plain.describe()[f"{kind} weights"] for kind in kinds} == {"plain"}
+    timed = CpuEngine(model)
+    timed.start(ORDER, LABELS)
+    assert {timed.describe()[f"{kind} weights"] for kind in kinds} <= set(STORAGES)
+    with pytest.raises(ValueError, match="kernels must be one of timed, packed, plain, native; got 'fast'"):
+        CpuEngine(model, kernels="fast")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"heads of width \(32, 64, 128\), this model's have 8"):
+        CpuEngine(model, kernels="native")
     monkeypatch.setattr("parvideo.engine.packed.torch.backends.mkldnn.is_available", lambda: False)
-    assert "without oneDNN" in CpuEngine(model).describe()["linear"]
-    with pytest.raises(ValueError, match="packed=True is impossible here"):
-        CpuEngine(model, packed=True)
+    with pytest.raises(ValueError, match="kernels='packed' is impossible here: .* without oneDNN"):
+        CpuEngine(model, kernels="packed")
+    CpuEngine(model).generate(ORDER, LABELS)  # what is left to choose from
+
+
+@pytest.mark.parametrize("kernels", FORCED)
+def test_weights_do_not_change_by_being_stored_in_another_way(kernels: Kernels) -> None:
+    """Gated or not, of whatever shape: from PyTorch's own to another and back."""
+    engine = CpuEngine(make(**SHAPES.get(kernels, {})), torch.bfloat16, kernels)
+    before = [w.clone() for product in engine._stored[1].products().values() for w in product.weights()]
+    engine.start(ORDER, LABELS)
+    after = [w for product in engine._stored[1].products().values() for w in product.weights()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_a_run_goes_on_as_it_began_when_weights_are_stored_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make()
+    engine = CpuEngine(model)
+    chosen = iter(["plain", "packed"] if packing_obstacle(torch.zeros(1, 1)) is None else ["plain", "plain"])
+    monkeypatch.setattr(Selection, "_storage", lambda *_: next(chosen) if _[1].name == "down" else "plain")
+    order = raster(GRID)
+    runs = [engine.start(order, LABELS), engine.start(ORDER, LABELS)]
+    for step in range(order.steps):
+        for run in runs:
+            if step < run.order.steps:
+                engine.step(run, step)
+    for run in runs:
+        made = run.order.unflatten(run.tokens[: run.batch])
+        assert torch.equal(made, generate(model, run.order, LABELS))
+
+
+def test_two_engines_of_a_machine_choose_alike() -> None:
+    """The second goes by what the first found, even if it would find something else."""
+    model, config = make(), SamplingConfig(guidance_scale=2.0)
+    first, second = CpuEngine(model, torch.bfloat16), CpuEngine(model, torch.bfloat16)
+    first.start(ORDER, LABELS, config)
+    second.start(ORDER, LABELS, config)
+    assert first.selection.timings == second.selection.timings
+    assert first.describe() == second.describe()
 
 
 class LargestTensors(TorchDispatchMode):
@@ -174,7 +232,7 @@ def test_no_tensor_grows_with_vocabulary_times_steps() -> None:
             for part in run.cache:
                 part.zero_()
             engine.step(run, 20)
-        own = {part.untyped_storage().nbytes() for part in (*run.cache, run.scores)}
+        own = {part.untyped_storage().nbytes() for part in (*run.cache, run.space.scores)}
         embeddings = model.token_embedding.weight.nbytes
         largest.append(max(size for size in seen.sizes if size not in own and size != embeddings))
     assert largest[0] == largest[1] == 3 * 4 * 8192 * 4  # B · group · V floats, whatever the length

@@ -20,7 +20,10 @@ def test_every_engine_generates_the_same_where_it_can(tmp_path: Path) -> None:
     folder = several_orders(tmp_path)
     with pytest.raises(ValueError, match="engine='cuda_graphs' computes on a cuda device, .* lies on cpu"):
         VideoPipeline.from_pretrained(folder, engine="cuda_graphs")
-    with pytest.raises(ValueError, match="engine must be one of auto, plain, cpu, cuda_graphs; got 'gpu'"):
+    with pytest.raises(
+        ValueError,
+        match="engine must be one of auto, plain, cpu, cpu_packed, cpu_native, cuda_graphs; got 'gpu'",
+    ):
         VideoPipeline.from_pretrained(folder, engine="gpu")  # type: ignore[arg-type]
     plain = VideoPipeline.from_pretrained(folder, engine="plain")
     pipeline = VideoPipeline.from_pretrained(folder)
