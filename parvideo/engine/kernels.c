@@ -154,6 +154,13 @@ static float inverse_length(const number *x, long width, float floor) {
   return 1.0f / sqrtf(total);
 }
 
+INLINE void store(const long count, const float *sums, const number *added, number *y) {
+  if (added)
+    for (long i = 0; i < count; i++) y[i] = put(sums[i] + get(added[i]));
+  else
+    for (long i = 0; i < count; i++) y[i] = put(sums[i]);
+}
+
 // y [rows, outputs] = x [rows, width] times the weight, and then, where asked for:
 // divided by sqrt(|x|^2 + floor) of its row (floor >= 0); silu(gate) * up, for a weight whose panels hold 16
 // outputs of either (gated); plus `residual`, which has y's shape and may be null.
@@ -194,10 +201,13 @@ void product(const number *x, const number *weight, number *y, const number *res
         } else {
           for (int i = 0; i < PANEL; i++) sum[i] *= scale;
         }
-        if (residual)
-          for (long i = 0; i < left; i++) y[at + i] = put(sum[i] + get(residual[at + i]));
+        const number *added = residual ? residual + at : 0;
+        if (left == PANEL)
+          store(PANEL, sum, added, y + at);
+        else if (left == LANES)
+          store(LANES, sum, added, y + at);
         else
-          for (long i = 0; i < left; i++) y[at + i] = put(sum[i]);
+          store(left, sum, added, y + at);
       }
     }
   }

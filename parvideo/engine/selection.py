@@ -27,6 +27,7 @@ from parvideo.engine.native import SOURCE
 from parvideo.engine.products import (
     DOWN,
     FEWEST,
+    GATE_UP,
     HEAD,
     KINDS,
     LARGE,
@@ -195,7 +196,11 @@ class Selection:
         }
         attention = {at: self._attends(cache, space, rotary, *at) for at in sorted(shapes.attention)}
         drawing = {rows: self._draws(rows, draws) for rows in sorted(shapes.head)} if len(draws) > 1 else {}
-        found = self._times([*multiplied.values(), *drawing.values(), *attention.values()])
+        # Should time run out, the least is known of what matters least, and likes are taken to be alike.
+        longest = sorted(attention.values(), key=lambda item: -item.shape["slots"] * item.shape["stop"])
+        most = [item for (kind, _), item in multiplied.items() if kind in (GATE_UP.name, DOWN.name)]
+        others = [item for item in multiplied.values() if item not in most]
+        found = self._times([*most, *longest[:1], *others, *drawing.values(), *longest[1:]])
         choice = Choice(
             {}, drawing={rows: fastest(found[item.label]) or BLOCKS for rows, item in drawing.items()}
         )
