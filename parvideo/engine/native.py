@@ -28,6 +28,8 @@ from parvideo.engine.machine import processor_identity
 from parvideo.files import atomic_path, cache_folder, sha256_file, write_text
 
 SOURCE = Path(__file__).with_name("kernels.c")
+INCLUDED = "attention.h"
+"""Beside it."""
 HEAD_DIMS = (32, 64, 128)
 """Widths of a head that `kernels.c` has code for."""
 _COMPILERS = ("cc", "gcc", "clang")
@@ -176,13 +178,18 @@ def native_kernels(dtype: torch.dtype) -> tuple[NativeKernels | None, str]:
     return None, f"{compiler} cannot compile {SOURCE.name}"
 
 
+def source_text() -> str:
+    """What is compiled."""
+    return SOURCE.read_text() + SOURCE.with_name(INCLUDED).read_text()
+
+
 def _library(compiler: str, flags: list[str]) -> Path | None:
     """The compiled library, from the cache if it is whole and this user's own; None if it does not
     compile."""
     version = subprocess.run(
         [compiler, "--version"], capture_output=True, text=True, timeout=_PATIENCE, check=True
     ).stdout
-    parts = [SOURCE.read_text(), *flags, compiler, version, processor_identity(), platform.machine()]
+    parts = [source_text(), *flags, compiler, version, processor_identity(), platform.machine()]
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     kept = cache_folder() / "kernels" / f"{name}.so"
     if _trusted(kept):

@@ -23,7 +23,7 @@ from parvideo.engine.attention import KEYS_LEFT, QUERIES_LEFT, SDPA, Attention, 
 from parvideo.engine.attention import NATIVE as NATIVE_ATTENTION
 from parvideo.engine.kept_timings import Times, keep, look_up
 from parvideo.engine.machine import cache_bytes, processor_identity
-from parvideo.engine.native import SOURCE
+from parvideo.engine.native import source_text
 from parvideo.engine.products import (
     DOWN,
     FEWEST,
@@ -144,7 +144,7 @@ class Selection:
         self.storages = possible_storages(setting)
         self.padded: Padded = {}
         self.timings: dict[str, Times] = {}
-        self._kernels = f"{compiled} {hashlib.sha256(SOURCE.read_bytes()).hexdigest()}"
+        self._kernels = f"{compiled} {hashlib.sha256(source_text().encode()).hexdigest()}"
         self._cold = cache_bytes() if weight_bytes > cache_bytes() // 2 else 0
         self._chosen: dict[Any, Choice] = {}
 

@@ -77,13 +77,14 @@ def test_what_does_not_compile_or_computes_wrongly_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernels_of(torch.float32)
-    source = native.SOURCE.read_text()
+    source, included = native.SOURCE.read_text(), native.SOURCE.with_name(native.INCLUDED).read_text()
     for change, reason in (
-        (("int attend(", "int attend( broken"), "cannot compile"),
+        (("void product(", "void product( broken"), "cannot compile"),
         (("scale;", "scale + 1;"), "wrongly"),
     ):
         changed = tmp_path / "kernels.c"
         changed.write_text(source.replace(*change))
+        (tmp_path / native.INCLUDED).write_text(included)
         assert changed.read_text() != source
         monkeypatch.setattr(native, "SOURCE", changed)
         kernels, why = native_kernels.__wrapped__(torch.float32)
