@@ -23,7 +23,7 @@ from parvideo.engine import graph_recipe
 from parvideo.engine.base import EngineBase, EngineSlots, Request
 from parvideo.engine.graph_recipe import GraphRecipe
 from parvideo.engine.packed import normalize
-from parvideo.engine.static_attention import attend_static, last_seen, seen_keys
+from parvideo.engine.static_attention import any_shape, attend_static, last_seen, seen_keys
 from parvideo.engine.static_layer import CompiledPieces, LayerShape
 from parvideo.order import GenerationOrder
 from parvideo.sampling import BROKEN_LOGITS, NO_TOKEN, SamplingConfig, StepCallback, TokenCallback
@@ -240,7 +240,8 @@ class CudaGraphEngine(EngineBase):
 
     def _step_by_step(self, run: StaticRun, key: StepKey) -> None:
         """Compute a step; where it meets new shapes, pieces of it are compiled for them first."""
-        with nullcontext() if self._compiled is None else self._compiled.any_shape():
+        by_kernels = self._compiled is None and self.recipe.attention != "flex"
+        with nullcontext() if by_kernels else any_shape():
             self._step(run, key)
 
     def _step(self, run: StaticRun, key: StepKey) -> None:

@@ -38,6 +38,8 @@ def graph_engine_obstacle(
         What differed, or the error it raised, in words; None if the engine may be trusted.
     """
     labels = torch.arange(CLIPS, device=transformer.head.weight.device) % 3
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")  # with TF32 two ways to compute the same would differ
     try:
         for order in _orders():
             model = _small(transformer, order)
@@ -60,6 +62,8 @@ def graph_engine_obstacle(
                 return found
     except Exception as error:  # whatever it is, the plain loop can do without the engine
         return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+    finally:
+        torch.set_float32_matmul_precision(precision)
     return None
 
 

@@ -4,7 +4,8 @@ Three ways to compute the same. Which is fastest, a GPU must say (`python -m too
 """
 
 import math
-from typing import Any, Literal, get_args
+from contextlib import AbstractContextManager
+from typing import Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,9 @@ from parvideo.transformer.attention import pinned_attention
 AttentionWay = Literal["sdpa", "split", "flex"]
 """``sdpa``: PyTorch's own kernel with a mask. ``split``: `split_attention`. ``flex``: FlexAttention, compiled
 on CUDA, where few queries get its own split over the keys."""
+RECOMPILES = 256
+"""Shapes that a piece of a step may be compiled for. There are two or three groups a run, with guidance and
+without, and up to ten buckets; but several models and batches may come in one process."""
 PARTS = 4
 """Parts that `split_attention` cuts the keys into: with guidance 2 rows of 16 to 20 heads are then 128 to 160
 products at a time, about as many as a large GPU has processors."""
@@ -64,7 +68,8 @@ def attend_static(
         way: how to compute it.
     """
     if way == "flex":
-        return _flex(queries, keys, values, seen)
+        kernel: Any = _compiled_flex() if queries.is_cuda else flex
+        return cast(Tensor, kernel(queries, keys, values, seen))
     if way == "split":
         return split_attention(queries, keys, values, seen)
     with pinned_attention(queries.device):
@@ -110,28 +115,38 @@ def split_attention(
     return ((torch.stack(means).float() * share).sum(dim=0) / total).to(values.dtype)
 
 
-def _flex(queries: Tensor, keys: Tensor, values: Tensor, last: Tensor) -> Tensor:
+def flex(queries: Tensor, keys: Tensor, values: Tensor, last: Tensor) -> Tensor:
+    """`attend_static` by FlexAttention; uncompiled it materialises the scores, which only a CPU does here."""
     from torch.nn.attention.flex_attention import flex_attention
 
     def visible(score: Tensor, _row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return torch.where(key <= last[query], score, -math.inf)
 
-    kernel: Any = _compiled_flex() if queries.is_cuda else flex_attention
-    out: Tensor = kernel(queries, keys, values, score_mod=visible, scale=1.0)
-    return out
+    out: Any = flex_attention(queries, keys, values, score_mod=visible, scale=1.0)
+    return cast(Tensor, out)
 
 
 _compiled: Any = None
 
 
 def _compiled_flex() -> Any:
-    """FlexAttention compiled for each shape by itself: the shapes of static steps are few."""
+    """`flex` compiled for each shape by itself: the shapes of static steps are few."""
     global _compiled
     if _compiled is None:
-        from torch.nn.attention.flex_attention import flex_attention
-
-        _compiled = torch.compile(flex_attention, dynamic=False)
+        compile_: Any = torch.compile
+        _compiled = compile_(flex, fullgraph=True, dynamic=False)
     return _compiled
+
+
+def any_shape() -> AbstractContextManager[None]:
+    """While what is compiled meets shapes for the first time: compile for each, and never give up.
+
+    PyTorch stops at 8 shapes of a function, and then computes it as it stands, or raises.
+    """
+    from torch._dynamo import config
+
+    limits: AbstractContextManager[None] = config.patch(recompile_limit=RECOMPILES)
+    return limits
 
 
 def check_way(way: str) -> None:

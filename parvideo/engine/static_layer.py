@@ -5,7 +5,6 @@ has the same arithmetic for kernels as they are.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,10 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from parvideo.engine.packed import LayerWeights
-
-RECOMPILES = 256
-"""Shapes that a piece may be compiled for. There are two or three groups a run, with guidance and without;
-but several models and batches may come in one process, and PyTorch would stop at 8."""
 
 
 class LayerShape(NamedTuple):
@@ -104,13 +99,6 @@ class CompiledPieces:
         for piece in (before_attention, after_attention):
             made = compile_(piece, backend=self.backend, fullgraph=True, dynamic=False)
             object.__setattr__(self, f"_{piece.__name__}", made)
-
-    def any_shape(self) -> AbstractContextManager[None]:
-        """While pieces meet shapes for the first time: compile for each, and never give up."""
-        from torch._dynamo import config
-
-        limits: AbstractContextManager[None] = config.patch(recompile_limit=RECOMPILES)
-        return limits
 
     def before(
         self,

@@ -21,7 +21,10 @@ def test_a_sound_engine_passes_and_nothing_is_changed(changes: dict[str, Any]) -
     model = make(**changes)
     before, state = torch.get_rng_state(), {name: x.clone() for name, x in model.state_dict().items()}
     assert graph_engine_obstacle(model, torch.float32) is None
+    torch.set_float32_matmul_precision("high")
     assert graph_engine_obstacle(model, torch.bfloat16) is None
+    assert torch.get_float32_matmul_precision() == "high"
+    torch.set_float32_matmul_precision("highest")
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(x, state[name]) for name, x in model.state_dict().items())
 

@@ -8,7 +8,9 @@ import torch
 
 from parvideo.engine.static_attention import (
     PARTS,
+    any_shape,
     attend_static,
+    flex,
     last_seen,
     seen_keys,
     split_attention,
@@ -76,3 +78,28 @@ def test_slots_of_a_group_see_each_other_unless_it_is_causal() -> None:
     assert last_seen(slots, True, 2).tolist() == [4, 5, 6, 4, 5, 6]
     mask = seen_keys(torch.tensor([0, 2]), torch.arange(3), torch.float32, "sdpa")
     assert mask.tolist() == [[0, -math.inf, -math.inf], [0, 0, 0]]
+
+
+def test_flex_attention_is_one_graph_that_keeps_no_slot() -> None:
+    """Traced once, it serves every step of its shapes: which keys are seen is read from the device."""
+    traced: list[int] = []
+
+    def backend(module: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        traced.append(len(inputs))
+        return module.forward
+
+    kernel: Any = torch.compile(flex, backend=backend, fullgraph=True, dynamic=False)
+    queries, (keys, values) = torch.randn(1, 2, 4, 16), torch.randn(2, 1, 2, 32, 16)
+    with torch.inference_mode():
+        for start in (0, 7, 28):
+            last = last_seen(torch.arange(start, start + 4), False, 1)
+            made = kernel(queries, keys, values, last)
+            torch.testing.assert_close(made, by_hand(queries, keys, values, last))
+    assert len(traced) == 1
+
+
+def test_more_shapes_than_pytorch_compiles_by_default() -> None:
+    kernel: Any = torch.compile(lambda x: x + 1, backend="eager", fullgraph=True, dynamic=False)
+    with any_shape():
+        for size in range(1, 15):
+            assert kernel(torch.zeros(size)).sum() == size
