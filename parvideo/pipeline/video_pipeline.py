@@ -67,7 +67,7 @@ class VideoPipeline:
         self.tokenizer, self.transformer = tokenizer.eval(), transformer.eval()
         self.class_names = list(class_names)
         self._steps = Steps(self.transformer, engine, dtype)
-        self.decoder = Decoder(self.tokenizer)
+        self.decoder = Decoder(self.tokenizer)  # what tokens become pixels by; ask it for another dtype
         self.fps = fps
         self.clip_shape = tokenizer.clip_shape(transformer.grid)
         if not orders:

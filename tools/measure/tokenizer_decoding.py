@@ -10,6 +10,8 @@ FORMS = [
     DecodeForm(channels_last=True),
     DecodeForm(bf16=True),
     DecodeForm(bf16=True, channels_last=True),
+    DecodeForm(bf16=True, channels_last=True, latent_frames=1),
+    DecodeForm(bf16=True, channels_last=True, latent_frames=2),
     DecodeForm(compiled=True),
     DecodeForm(bf16=True, channels_last=True, compiled=True),
 ]
