@@ -182,6 +182,7 @@ def test_whatever_decides_the_clips_is_in_the_hash(
 ) -> None:
     videos = load_videos(toy_folder, "train")
     pipeline = VideoPipeline.from_pretrained(generator_folder)
+    half = VideoPipeline.from_pretrained(generator_folder, dtype=torch.bfloat16)
 
     def made(labels: list[int], latent_frames: int | None = None, **config: Any) -> str:
         settings = SamplingConfig(**config)
@@ -198,6 +199,7 @@ def test_whatever_decides_the_clips_is_in_the_hash(
         made([0, 1], seed=1),
         made([0, 1], temperature=0.9),
         made([0, 1], latent_frames=5),
+        GeneratedClips(half, [0, 1], SamplingConfig(), generator_folder).manifest,
     ]
     assert len(set(hashes)) == len(hashes)
     assert made([0, 1]) == hashes[5]

@@ -37,7 +37,8 @@ def test_finished_files_are_not_made_again_and_missing_ones_are(
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"num": 3}, {"guidance_scale": 2.0}, {"class_": ["Bowling"]}]
+    "change",
+    [{"seed": 1}, {"num": 3}, {"guidance_scale": 2.0}, {"class_": ["Bowling"]}, {"dtype": "bfloat16"}],
 )
 def test_other_settings_need_another_folder(
     generator_folder: Path, tmp_path: Path, change: dict[str, object]
@@ -46,6 +47,16 @@ def test_other_settings_need_another_folder(
     sample(generator_folder, tmp_path, **settings)
     with pytest.raises(ValueError, match="made with another"):
         sample(generator_folder, tmp_path, **{**settings, **change})
+
+
+def test_an_engine_makes_the_same_clips_and_goes_on_with_anothers(
+    generator_folder: Path, tmp_path: Path
+) -> None:
+    for engine in ("plain", "cpu"):
+        sample(generator_folder, tmp_path / engine, num=2, engine=engine, dtype="float32")
+        sample(generator_folder, tmp_path / engine, num=2)  # nothing is to be made, and nothing refused
+    for one, other in zip(arrays(tmp_path / "plain"), arrays(tmp_path / "cpu"), strict=True):
+        assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
 def test_words_are_names_and_indices_are_asked_for_as_such(capsys: pytest.CaptureFixture[str]) -> None:
