@@ -1,29 +1,19 @@
 """What decoding in bfloat16 costs a tokenizer, measured on real clips and kept in its folder."""
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from parvideo.metrics.float32 import in_float32
 from parvideo.metrics.reconstruction import ReconstructionQuality
 from parvideo.pipeline.decoding import BF16_NOTE, stated_loss
 from parvideo.pixels import to_float
 from parvideo.pretrained.folder import add_note, load_extra
 from parvideo.tokenizer import CausalVideoTokenizer, VideoTokenizer
-
-
-@contextmanager
-def in_float32(device: torch.device) -> Iterator[None]:
-    """Inside, float32 is float32 whatever surrounds it: a rounding near a border is another token."""
-    with (
-        torch.autocast(device.type, enabled=False),
-        torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
-    ):
-        yield
 
 
 @torch.inference_mode()

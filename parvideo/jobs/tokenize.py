@@ -13,9 +13,10 @@ from parvideo.datasets.identity import identity
 from parvideo.datasets.skipped import check_classes
 from parvideo.datasets.tokens import check_begun
 from parvideo.files import sha256_json
-from parvideo.jobs.bf16_loss import in_float32, state_bf16_loss
+from parvideo.jobs.bf16_loss import state_bf16_loss
 from parvideo.jobs.devices import launch, shard_work
 from parvideo.jobs.options import TokenizeOptions
+from parvideo.metrics.float32 import in_float32
 from parvideo.pixels import to_float
 from parvideo.pretrained.folder import CONFIG, TOKENIZER, copy_tokenizer, fingerprint, load_tokenizer
 from parvideo.progress import Progress

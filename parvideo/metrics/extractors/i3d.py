@@ -12,6 +12,7 @@ from parvideo.metrics.extractors import i3d_weights
 from parvideo.metrics.extractors.inception_i3d import MIN_FRAMES, InceptionI3d, load_i3d_state
 from parvideo.metrics.extractors.resize import Resize, resize
 from parvideo.metrics.extractors.scripts import load_script, run_script
+from parvideo.metrics.float32 import in_float32
 from parvideo.pixels import TensorLike, check_clips, to_float
 from parvideo.state_dicts import read_state, weights_kind
 
@@ -119,11 +120,13 @@ class I3DExtractor(nn.Module):
     def __call__(self, clips: TensorLike) -> Tensor:
         """Features float32 ``[B, dim]`` of uint8 clips ``[B, T, H, W, 3]``, T >= 9, averaged over time.
 
+        In float32 also where training around it is not: other features would be another FVD.
+
         Raises:
             ValueError: if the clips are not uint8 ``[B, T, H, W, 3]`` or T < 9.
         """
         clips = check_batch(clips, self.min_frames)
-        with torch.inference_mode():
+        with torch.inference_mode(), in_float32(clips.device):
             x = resize(to_float(clips), INPUT_SIZE, self.resize_how)  # [B, 3, T, 224, 224]
             if isinstance(self.network, InceptionI3d):
                 pooled, logits = self.network.taps(x)

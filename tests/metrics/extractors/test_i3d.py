@@ -143,3 +143,25 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_refuses_other_clips(folder: Path, clips: Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         extractors.check_batch(clips, 9)
+
+
+def test_features_are_float32_within_autocast_and_beside_tf32(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuDNN takes TF32 for convolutions unless it is told not to, and training runs under autocast."""
+    seen: list[tuple[bool, bool]] = []
+
+    def taps(self: InceptionI3d, clips: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append((torch.is_autocast_enabled("cpu"), torch.backends.cudnn.allow_tf32))
+        return torch.zeros(len(clips), 1024), clips.mean((1, 2, 3, 4))[:, None] @ torch.ones(1, 400)
+
+    monkeypatch.setattr(InceptionI3d, "taps", taps)
+    extractor, clips = (
+        I3DExtractor(folder / "plain.bin"),
+        torch.randint(256, (1, 9, 8, 8, 3), dtype=torch.uint8),
+    )
+    expected, before = extractor(clips), torch.backends.cudnn.allow_tf32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(extractor(clips), expected)
+    assert seen == [(False, False)] * 2
+    assert torch.backends.cudnn.allow_tf32 == before
