@@ -1,6 +1,5 @@
 """The objects set's reader: right about clean clips, and it names what is wrong with damaged ones."""
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -19,28 +18,10 @@ from parvideo.synthetic.objects import (
     write_objects_data,
 )
 from parvideo.synthetic.reader import analyse_clip, analyse_clips, violation_rate
+from tests.synthetic.cases import LEAST, SETTINGS
 
-SETTINGS = ObjectsSettings(groups=2, clips_per_group=1)
 SHORT = ObjectsSettings(frames=17)
 LABELS = {one.name: label for label, one in enumerate(CLASSES)}
-# The least share of damaged clips in which a violation is seen, and in which it is named rightly.
-LEAST = {
-    "regions": (0.9, 0.9),
-    "duplicate": (0.95, 0.8),
-    "remove": (0.95, 0.95),
-    "recolour": (0.95, 0.75),
-    "reshape": (0.8, 0.75),
-    "jump": (0.95, 0.95),
-    "freeze": (0.85, 0.8),
-    "shuffle": (0.95, 0.95),
-    "backdrop": (0.95, 0.95),
-    "unhide": (0.95, 0.95),
-}
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    return importlib.import_module("tools.measure.synthetic_reader")
 
 
 @pytest.fixture(scope="module")
