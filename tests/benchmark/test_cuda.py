@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from parvideo.benchmark.cuda import bench_generation, check_device, equal_share, measure_ceilings, peak_bytes
+from parvideo.benchmark.options import BenchOptions
 from parvideo.cli.bench import bench
 from parvideo.order import regions
 from tests.engine.cases import GRID, make
@@ -58,7 +59,10 @@ def test_ceilings_and_shares() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without CUDA")
 def test_without_cuda_the_command_says_so_in_a_line(tmp_path: Path) -> None:
-    for refused in (lambda: check_device("cuda"), lambda: bench(device="cuda", out=tmp_path / "a.json")):
+    for refused in (
+        lambda: check_device("cuda"),
+        lambda: bench(BenchOptions(device="cuda", out=tmp_path / "a.json")),
+    ):
         with pytest.raises(
             ValueError, match="device is cuda, but this PyTorch is built without CUDA"
         ) as caught:

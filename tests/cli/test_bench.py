@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from parvideo.cli import main
-from parvideo.cli.bench import bench
 from parvideo.files import read_json
 
 TINY = {
@@ -36,19 +35,3 @@ def test_options_are_the_reports_settings(
     assert (settings["dim"], settings["layers"], settings["vocabulary"]) == (16, 1, 64)
     assert (settings["grid"], settings["steps_limit"]) == ([2, 4, 4], 3)
     assert f"written {tmp_path / 'bench.json'}" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"grid": "5,16"}, "grid is '5,16'"),
-        ({"clock": "cpu", "threads": 2}, "clock cpu counts one thread's time"),
-        ({"batch_size": 0}, "batch_size is 0; it must be 1 or more"),
-        ({"num_layers": 0}, "num_layers is 0"),
-        ({"dim": -1}, "dim is -1"),
-        ({"steps_limit": -1}, "steps_limit is -1; it must be 0 or more"),
-    ],
-)
-def test_bad_requests_are_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        bench(**{**TINY, "regions": ["1,1,1"], **changes})  # type: ignore[arg-type]

@@ -103,6 +103,7 @@ def test_no_command_module_is_left_out() -> None:
 
 
 LIGHT = {
+    "parvideo.benchmark.options",
     "parvideo.checks",
     "parvideo.jobs.clip_format_options",
     "parvideo.jobs.generation_options",
