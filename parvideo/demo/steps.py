@@ -52,9 +52,9 @@ class DemoPreset:
     classifier_clips: int
     samples: int
     read_clips: int
-    temperature: float = 1.0
-    guidance_scale: float = 2.0
-    top_p: float = 0.95
+    temperature: float = 0.8
+    guidance_scale: float = 3.0
+    top_p: float = 0.9
     timed_clips: int = 8
     timed_rounds: int = 2
 
