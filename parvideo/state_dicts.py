@@ -126,12 +126,12 @@ def what_it_looks_like(path: Path) -> str:
     return ""
 
 
-def without(state: Mapping[str, Tensor], pattern: str) -> dict[str, Tensor]:
+def drop_matching(state: Mapping[str, Tensor], pattern: str) -> dict[str, Tensor]:
     """The entries whose whole name does not match the regular expression ``pattern``."""
     return {key: value for key, value in state.items() if not re.fullmatch(pattern, key)}
 
 
-def shape_of(path: Path, state: Mapping[str, Tensor], key: str, axes: str) -> Size:
+def read_shape(path: Path, state: Mapping[str, Tensor], key: str, axes: str) -> Size:
     """The shape of one entry, from which dimensions are read.
 
     Args:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from parvideo.state_dicts import WRAPPERS, load_exactly, read_state, shape_of, unpickle, without
+from parvideo.state_dicts import WRAPPERS, drop_matching, load_exactly, read_shape, read_state, unpickle
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.tensor([1.5, -2.0])}
 
@@ -131,13 +131,13 @@ def test_a_state_that_does_not_fit_is_refused_whole(change: dict[str, Any], mess
 
 
 def test_shapes_are_read_by_the_names_of_their_axes() -> None:
-    assert shape_of(Path("a.pt"), STATE, "weight", "out in") == (2, 3)
+    assert read_shape(Path("a.pt"), STATE, "weight", "out in") == (2, 3)
     with pytest.raises(ValueError, match=r"a.pt: 'bias' has shape \[2\], expected \[out in\]"):
-        shape_of(Path("a.pt"), STATE, "bias", "out in")
+        read_shape(Path("a.pt"), STATE, "bias", "out in")
     with pytest.raises(ValueError, match=r"a.pt lacks 'x' \[out\]; it holds 'bias', 'weight'"):
-        shape_of(Path("a.pt"), STATE, "x", "out")
+        read_shape(Path("a.pt"), STATE, "x", "out")
 
 
 def test_entries_are_left_out_by_their_whole_name() -> None:
-    assert without(STATE, "b.*").keys() == {"weight"}
-    assert without(STATE, "ia").keys() == STATE.keys()
+    assert drop_matching(STATE, "b.*").keys() == {"weight"}
+    assert drop_matching(STATE, "ia").keys() == STATE.keys()

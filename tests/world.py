@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from parvideo.datasets import TokenManifest, TokenWriter
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.metrics.extractors.small_i3d import SmallI3D, SmallI3DExtractor
 from parvideo.order import regions
 from parvideo.pretrained.folder import TOKENIZER, fingerprint, save_generator, save_tokenizer
@@ -41,7 +42,7 @@ def make_tokenizer(time_strides: Sequence[int], space_strides: Sequence[int]) ->
 def write_tokenizer(folder: Path, frames: int = 5) -> None:
     """A tokenizer of clips 5 or 9 x 16 x 16 to tokens 3 x 4 x 4."""
     tokenizer = make_tokenizer({5: (2, 1), 9: (2, 2)}[frames], (2, 2))
-    save_tokenizer(folder, tokenizer, extra={"frames": frames, "size": 16, "fps": FPS, "stride": None})
+    save_tokenizer(folder, tokenizer, clip_format=ClipFormat(frames, 16, FPS))
 
 
 def write_generator(folder: Path, tokenizer: Path, class_names: Sequence[str]) -> None:
@@ -50,16 +51,18 @@ def write_generator(folder: Path, tokenizer: Path, class_names: Sequence[str]) -
     order = regions((3, 4, 4), (1, 2, 2))
     shape = {"dim": 16, "num_layers": 1, "num_heads": 2, "num_transitions": order.num_transitions}
     transformer = VideoTransformer(order.grid, 9, len(class_names), **shape)
-    save_generator(folder, transformer, list(class_names), tokenizer, [order], extra={"fps": FPS})
+    save_generator(
+        folder, transformer, list(class_names), tokenizer, [order], clip_format=ClipFormat(fps=FPS)
+    )
 
 
 def write_tokens(folder: Path) -> None:
     """What `parvideo tokenize` leaves: train/ (22 clips), test/ (5), tokenizer/; grid (2, 2, 2), 9 codes."""
-    form = {"frames": 3, "size": 4, "fps": 8.0, "stride": None}
-    save_tokenizer(folder / TOKENIZER, make_tokenizer((2,), (2,)), extra=form)
+    clip_format = ClipFormat(frames=3, size=4, fps=8.0)
+    save_tokenizer(folder / TOKENIZER, make_tokenizer((2,), (2,)), clip_format=clip_format)
     for split, count in (("train", 22), ("test", 5)):
         labels = [index % 2 for index in range(count)]
-        plan = TokenManifest(
+        manifest = TokenManifest(
             tokenizer=fingerprint(folder / TOKENIZER),
             data="none",
             grid=(2, 2, 2),
@@ -73,9 +76,9 @@ def write_tokens(folder: Path) -> None:
             labels=labels,
             shard_size=8,
         )
-        writer = TokenWriter(folder / split, plan)
+        writer = TokenWriter(folder / split, manifest)
         for shard in writer.missing_shards():
-            chosen = torch.tensor([labels[item] for item in plan.items(shard)])
+            chosen = torch.tensor([labels[item] for item in manifest.items(shard)])
             noise = torch.randint(0, 2, (len(chosen), 2, 2, 2))
             writer.write_shard(shard, 4 * chosen[:, None, None, None] + noise)
         writer.finish()

@@ -70,7 +70,7 @@ class PlainLoop:
             scale = self.config.guidance_at(step, self.order.steps)
             logits = unconditional + (conditional - unconditional) * scale
         uniforms = self.uniforms[:, slots.start : slots.stop]
-        sample_tokens(logits, uniforms, self.config, self.transformer.factors)
+        sample_tokens(logits, uniforms, self.config, self.transformer.codebook_factors)
 
 
 class EngineLoop:

@@ -1,7 +1,7 @@
 """What clips are: how many frames of which size, and how far apart in time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from parvideo.checks import at_least, positive
@@ -39,7 +39,7 @@ class ClipFormat:
 
     def filled_from(self, recorded: "ClipFormat") -> Self:
         """This format, with what it leaves open as ``recorded``; fps and stride count as one."""
-        rate = self if self.fps is not None or self.stride is not None else recorded
+        rate = self if self.has_rate else recorded
         return type(self)(
             frames=recorded.frames if self.frames is None else self.frames,
             size=recorded.size if self.size is None else self.size,
@@ -59,9 +59,33 @@ class ClipFormat:
         return self.frames, self.size, self.size
 
     @property
+    def has_rate(self) -> bool:
+        """Whether it is known how far apart in time frames are."""
+        return self.fps is not None or self.stride is not None
+
+    @property
     def is_complete(self) -> bool:
         """Whether clips can be cut by it."""
-        return None not in (self.frames, self.size) and (self.fps is not None or self.stride is not None)
+        return None not in (self.frames, self.size) and self.has_rate
+
+    def differences(self, other: "ClipFormat") -> list[str]:
+        """Names of the fields that both know and in which they differ; fps and stride are known as one."""
+        return [
+            name
+            for name in NAMES
+            if getattr(self, name) != getattr(other, name)
+            and all(_knows(each, name) for each in (self, other))
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All four as JSON; empty if nothing is known."""
+        return {} if self == UNKNOWN else asdict(self)
+
+
+def _knows(clip_format: ClipFormat, name: str) -> bool:
+    return clip_format.has_rate if name in ("fps", "stride") else getattr(clip_format, name) is not None
 
 
 NAMES = tuple(field.name for field in fields(ClipFormat))
+UNKNOWN = ClipFormat()
+"""Nothing is known of the clips."""

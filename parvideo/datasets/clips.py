@@ -161,9 +161,9 @@ class ClipDataset(Dataset[ClipItem]):
         return len(self._windows)
 
     def __getitem__(self, index: int) -> ClipItem:
-        return self.draw(self.epoch, index)
+        return self.clip_at(self.epoch, index)
 
-    def draw(self, epoch: int, index: int) -> ClipItem:
+    def clip_at(self, epoch: int, index: int) -> ClipItem:
         """Clip ``index`` as any epoch has it, whichever epoch is set.
 
         Raises:

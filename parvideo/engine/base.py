@@ -118,7 +118,7 @@ class EngineBase:
             self.eps: float = config["norm_eps"]
             self._length = torch.tensor(math.sqrt(config["dim"] * config["norm_eps"]), device=weight.device)
             self.logits = transformer.head.out_features
-            self._block = block_size(self.logits) if transformer.factors is None else 0
+            self._block = block_size(self.logits) if transformer.codebook_factors is None else 0
             self._arrange()
         self._slots: dict[int, EngineSlots] = {}
 
@@ -215,8 +215,8 @@ class EngineBase:
             logits = head(part)
             if inspect is not None:
                 inspect(logits)
-            factors = self.transformer.factors
-            drawn.append(draw_tokens(logits, u, config, block, buffer, factors, inspect is None))
+            codebook_factors = self.transformer.codebook_factors
+            drawn.append(draw_tokens(logits, u, config, block, buffer, codebook_factors, inspect is None))
         return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
 
     def _qkv(self, layer: LayerWeights, x: Tensor, rotary: Tensor, rows: int) -> Tensor:

@@ -53,7 +53,7 @@ class StaticRun:
         source: which of a run's tokens each slot is fed, int64 ``[N]``.
         turns: the slots' rotary factors as real numbers.
         targets: what tells each slot the place it predicts, float32 ``[N, dim]``; none without
-            `target_positions`.
+            `target_position_embedding`.
         batch: B clips; R rows, clips and then, if any step is guided, their unguided copies.
         config: of its drawing; what the steps take from it is part of their graphs (`_fits`).
         start: the first slot of the next step, int64 ``[1]``.
@@ -299,7 +299,7 @@ class CudaGraphEngine(EngineBase):
     def _inspect(self, run: StaticRun, logits: Tensor) -> None:
         """Note broken logits, for `_check`, and flatten them, so that drawing stays within the vocabulary."""
         least, greatest = run.largest.unbind()
-        for digit in logits.split(list(self.transformer.factors or [self.logits]), dim=-1):
+        for digit in logits.split(list(self.transformer.codebook_factors or [self.logits]), dim=-1):
             best = digit.amax(dim=-1, keepdim=True).float()
             torch.minimum(least, best.amin(), out=least)
             torch.maximum(greatest, best.amax(), out=greatest)

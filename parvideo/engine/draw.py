@@ -35,7 +35,7 @@ def draw_tokens(
     config: SamplingConfig,
     block: int,
     buffer: Tensor,
-    factors: Sequence[int] | None = None,
+    codebook_factors: Sequence[int] | None = None,
     checked: bool = True,
 ) -> Tensor:
     """Draw one token a row as `parvideo.sampling.sample_tokens` does.
@@ -46,7 +46,7 @@ def draw_tokens(
         config: temperature, top-k and top-p.
         block: see `block_size`; 0 to draw by `parvideo.sampling.sample_tokens` itself.
         buffer: float32 ``[.., V]`` of at least M rows, overwritten: no large allocation in the loop.
-        factors: of a model that predicts tokens as digits, whose logits are few.
+        codebook_factors: of a model that predicts tokens as digits, whose logits are few.
         checked: look for broken logits. If not, the caller sees to it that the largest of each row (and
             digit) is finite, and the host never waits for the device.
 
@@ -56,9 +56,9 @@ def draw_tokens(
     Raises:
         ValueError: if checked logits hold NaN or infinity, or leave no token to draw.
     """
-    if block == 0 or factors is not None:
+    if block == 0 or codebook_factors is not None:
         draw = sample_tokens if checked else invert_cumulative
-        return draw(logits, uniforms, config, factors)
+        return draw(logits, uniforms, config, codebook_factors)
     if config.temperature == 0:
         best, tokens = logits.max(dim=-1)
         if checked:

@@ -103,7 +103,8 @@ def _configs() -> Iterator[SamplingConfig]:
 
 def _small(transformer: VideoTransformer, order: GenerationOrder) -> VideoTransformer:
     """Two layers of the same widths, with weights large enough that every part of them decides tokens."""
-    codes = transformer.codebook_size if transformer.factors else min(CODES, transformer.codebook_size)
+    codes = transformer.codebook_size
+    codes = codes if transformer.codebook_factors else min(CODES, codes)
     changes = {
         "grid": order.grid,
         "codebook_size": codes,

@@ -5,31 +5,30 @@ and nothing in their files shows it; so what a model says of the clips it was tr
 protocol before anything is computed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from parvideo.datasets.clip_format import UNKNOWN, ClipFormat
 from parvideo.evaluation.protocols import Protocol
 from parvideo.evaluation.sources import tokenizer_folder
 from parvideo.files import read_json, write_json
-from parvideo.pretrained.folder import load_extra
+from parvideo.pretrained.folder import load_clip_format
 
-FORM = "clips.json"
+FORMAT = "clips.json"
 """In a folder of samples: what is known of the clips."""
 TOLERANCE = 0.01
 """Relative difference of two frame rates that passes: 29.97 frames a second are 30."""
 
 
-def check_form(
-    recorded: Mapping[str, Any], protocol: Protocol, source_rates: Sequence[float], what: str
+def check_format(
+    recorded: ClipFormat, protocol: Protocol, source_rates: Sequence[float], what: str
 ) -> list[str]:
     """Compare what is recorded of a model's clips with the protocol.
 
     Args:
-        recorded: what a model folder or a folder of samples says of its clips: ``size``, and ``fps`` or
-            ``stride``; whatever is absent or None is unknown.
+        recorded: what a model folder or a folder of samples says of its clips.
         protocol: under which they are to be scored.
         source_rates: frames a second of the real videos.
         what: names the model, for messages.
@@ -41,13 +40,12 @@ def check_form(
         ValueError: if size or frame rate differ; the message says which option makes them agree.
     """
     notes = []
-    size = recorded.get("size")
+    size, fps, stride = recorded.size, recorded.fps, recorded.stride
     if size is not None and size != protocol.size:
         raise ValueError(
             f"{what} makes clips of {size}x{size} pixels, protocol {protocol.name} takes {protocol.size}x"
             f"{protocol.size}; pass --size {size} (which makes it a custom protocol)"
         )
-    fps, stride = recorded.get("fps"), recorded.get("stride")
     source = float(np.median(source_rates))
     wanted = protocol.fps if protocol.fps is not None else source / (protocol.stride or 1)
     if fps is None and stride is None:
@@ -84,33 +82,37 @@ def check_class_names(names: Sequence[str] | None, real: Sequence[str], what: st
     )
 
 
-def recorded_form(folder: Path) -> dict[str, Any]:
+def recorded_format(folder: Path) -> ClipFormat:
     """What a model folder says of its clips; for a generator, what it does not say its tokenizer does.
 
     Args:
         folder: of a generator or a tokenizer, or a run folder.
     """
-    own = {key: value for key, value in load_extra(folder).items() if value is not None}
-    if own.keys() & {"fps", "stride"}:  # one of the two: not one from each
-        own = {"fps": None, "stride": None} | own
-    return load_extra(tokenizer_folder(folder)) | own
+    return load_clip_format(folder).filled_from(load_clip_format(tokenizer_folder(folder)))
 
 
-def write_form(folder: Path, form: Mapping[str, Any], class_names: Sequence[str]) -> None:
-    """Say of a folder of generated clips what their model says of its clips, for `read_form`."""
-    known = {key: form.get(key) for key in ("size", "fps", "stride")}
-    write_json(folder / FORM, {**known, "class_names": list(class_names)})
+def write_format(folder: Path, clip_format: ClipFormat, class_names: Sequence[str]) -> None:
+    """Say of a folder of generated clips what their model says of its clips, for `read_format`.
+
+    Not how many frames they have: clips may be longer than those that the model was trained on.
+    """
+    known = {"size": clip_format.size, "fps": clip_format.fps, "stride": clip_format.stride}
+    write_json(folder / FORMAT, {**known, "class_names": list(class_names)})
 
 
-def read_form(folder: Path) -> dict[str, Any]:
-    """What `write_form` wrote; empty where a folder does not say.
+def read_format(folder: Path) -> tuple[ClipFormat, list[str] | None]:
+    """What `write_format` wrote: the clips' format and class names, unknown where a folder does not say.
 
     Raises:
         ValueError: if the file is damaged.
     """
-    if not (folder / FORM).is_file():
-        return {}
-    form = read_json(folder / FORM)
-    if not isinstance(form, dict):
-        raise ValueError(f"{folder / FORM} must hold an object, it holds a {type(form).__name__}")
-    return form
+    path = folder / FORMAT
+    if not path.is_file():
+        return UNKNOWN, None
+    said = read_json(path)
+    if not isinstance(said, dict):
+        raise ValueError(f"{path} must hold an object, it holds a {type(said).__name__}")
+    try:
+        return ClipFormat.from_dict(said), said.get("class_names")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -12,8 +12,7 @@ from typing import Any
 
 import yaml
 
-from parvideo.datasets.clip_format import ClipFormat
-from parvideo.evaluation.clip_formats import recorded_form
+from parvideo.evaluation.clip_formats import recorded_format
 from parvideo.evaluation.report import read_report
 from parvideo.evaluation.sources import tokenizer_folder
 from parvideo.files import AnyPath, check_file
@@ -117,7 +116,7 @@ def _front_matter(name: str, main: str, reports: Sequence[dict[str, Any]], notes
 
 def _what_it_is(home: Path, name: str, generator: bool) -> str:
     tokenizer = model_folder.load_tokenizer(home)
-    form = ClipFormat.from_dict(recorded_form(home))
+    form = recorded_format(home)
     shape: tuple[int, int, int] | None = None
     grid: tuple[int, int, int] | None = None
     if generator:

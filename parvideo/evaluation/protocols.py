@@ -6,6 +6,7 @@ Sources: the public code of the named projects (docs/fvd.md says what each does 
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from parvideo.datasets.clip_format import NAMES, ClipFormat
 from parvideo.files import sha256_json
 from parvideo.metrics.extractors.i3d import Tap
 from parvideo.metrics.extractors.resize import Crop, Quantization, Resize
@@ -26,12 +27,9 @@ class Protocol:
         clip_policy: which clips of a real video: ``non-overlapping``: one after the other; ``random``: one,
             starting anywhere; ``center``: the middle one.
         clip_seed: of the choice of clips and of which ``real_count`` of them are used.
-        frames: of a clip.
-        stride: source frames from one frame of a clip to the next; or else
-        fps: frames a second of the clips; exactly one of the two.
-        size: height and width of real and generated clips, pixels.
-        source_resize: how source frames are brought to ``size``.
-        source_crop: ``center``: short side to ``size``, then the centre; ``squash``: both sides to ``size``.
+        clip_format: of the clips that are scored, real and generated, all of it known.
+        source_resize: how source frames are brought to the clips' size.
+        source_crop: ``center``: short side to that size, then the centre; ``squash``: both sides to it.
         quantization: how pixels become uint8 after resizing and after generation.
         network_resize: how clips are brought to the network's 224 pixels.
         bn_eps: of batch normalisation in I3D.
@@ -52,10 +50,7 @@ class Protocol:
     split: Split
     clip_policy: ClipPolicy
     clip_seed: int
-    frames: int
-    stride: int | None
-    fps: float | None
-    size: int
+    clip_format: ClipFormat
     source_resize: Resize
     source_crop: Crop
     quantization: Quantization
@@ -85,14 +80,12 @@ class Protocol:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(get_args(kind))}"
                 )
+        if not self.clip_format.is_complete:
+            raise ValueError(f"clip_format is {self.clip_format}; give frames, size, and fps or stride")
         least = {"clip_seed": 0, "frames": 9, "size": 1, "real_count": 0, "fake_count": 2}
         for name, low in (least | {"repeats": 1}).items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {low}")
-        if (self.stride is None) == (self.fps is None):
-            raise ValueError(f"stride is {self.stride} and fps is {self.fps}; give exactly one of the two")
-        if (self.stride is not None and self.stride < 1) or (self.fps is not None and self.fps <= 0):
-            raise ValueError(f"stride is {self.stride} and fps is {self.fps}; stride >= 1, fps > 0")
         if self.real_count == 1:
             raise ValueError("real_count is 1; it must be at least 2, or 0 for all clips")
         if self.window is not None and self.window <= self.frames:
@@ -104,11 +97,36 @@ class Protocol:
             raise ValueError(f"bn_eps is {self.bn_eps}; it must be positive (1e-3 or 1e-5)")
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field as JSON; ``window`` only where there is one, so that older hashes stay as they were."""
-        fields = asdict(self)
+        """Every field as JSON, those of ``clip_format`` among them; ``window`` only where there is one.
+
+        So it was before either of them, and hashes stay as they were.
+        """
+        fields: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            fields |= value if name == "clip_format" else {name: value}
         if self.window is None:
             del fields["window"]
         return fields
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip that is scored."""
+        return self.clip_format.shape[0]
+
+    @property
+    def size(self) -> int:
+        """Height and width of real and generated clips, pixels."""
+        return self.clip_format.shape[1]
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second of the clips, unless ``stride`` says how far apart they are."""
+        return self.clip_format.fps
+
+    @property
+    def stride(self) -> int | None:
+        """Source frames from one frame of a clip to the next, unless ``fps`` says it."""
+        return self.clip_format.stride
 
     @property
     def clip_frames(self) -> int:
@@ -123,7 +141,9 @@ class Protocol:
             ValueError: if a field is missing or unknown.
         """
         try:
-            return cls(**{**value, "formula": FrechetFormula(**value["formula"])})
+            clip_format = ClipFormat(**{name: value[name] for name in NAMES})
+            others = {name: item for name, item in value.items() if name not in NAMES}
+            return cls(**others | {"clip_format": clip_format, "formula": FrechetFormula(**value["formula"])})
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a protocol: {error}") from error
 
@@ -137,17 +157,22 @@ class Protocol:
     def customized(self, **changes: Any) -> "Protocol":
         """A copy with the fields that are not None changed, named ``custom`` if it is another protocol then.
 
+        Those of ``clip_format`` are changed by their own names.
+
         Raises:
             ValueError: if a value is not allowed.
             TypeError: if there is no such field.
         """
         given = {k: v for k, v in changes.items() if v is not None}
-        if "fps" in given:
-            given.setdefault("stride", None)
-        elif "stride" in given:
-            given["fps"] = None
         if "frames" in given:
             given.setdefault("window", None)
+        clips = {name: given.pop(name) for name in NAMES if name in given}
+        if "fps" in clips:
+            clips.setdefault("stride", None)
+        elif "stride" in clips:
+            clips["fps"] = None
+        if clips:
+            given["clip_format"] = replace(self.clip_format, **clips)
         changed = replace(self, **given)
         return changed if changed.hash == self.hash else replace(changed, name="custom")
 
@@ -157,10 +182,7 @@ LARP_10K = Protocol(
     split="train",
     clip_policy="non-overlapping",
     clip_seed=42,
-    frames=16,
-    stride=1,
-    fps=None,
-    size=128,
+    clip_format=ClipFormat(frames=16, size=128, stride=1),
     source_resize="antialiased",
     source_crop="center",
     quantization="round",
@@ -231,8 +253,7 @@ PROTOCOLS: dict[str, Protocol] = {
             name="nbp-10k",
             clip_policy="center",
             window=17,
-            stride=None,
-            fps=8.0,
+            clip_format=ClipFormat(frames=16, size=128, fps=8.0),
             clip_seed=0,
             real_count=0,
             formula=FrechetFormula("sqrtm", ddof=1),
@@ -241,11 +262,8 @@ PROTOCOLS: dict[str, Protocol] = {
             LARP_10K,
             name="ucf101-six-64",
             clip_policy="center",
-            frames=17,
-            stride=None,
-            fps=12.5,
+            clip_format=ClipFormat(frames=17, size=64, fps=12.5),
             clip_seed=0,
-            size=64,
             real_count=0,
             fake_count=512,
             formula=FrechetFormula("svd", ddof=1),

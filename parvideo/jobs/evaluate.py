@@ -52,7 +52,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any] | None:
     request = ScoringRequest(listed, options, fabric.device)
     first = request.real_clips(chosen, 0)
     say_listing(real, listed, first.dataset)
-    notes = request.check_form(chosen, first)
+    notes = request.check_format(chosen, first)
     for target in (out, out.with_suffix(".txt")):
         check_target(target)
     folder = out.parent / f"{out.stem}-features"

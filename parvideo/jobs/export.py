@@ -12,12 +12,13 @@ from parvideo.pretrained.folder import (
     fingerprint,
     load_tokenizer,
     load_transformer,
-    read_transformer_config,
     save_generator,
     save_tokenizer,
 )
+from parvideo.pretrained.orders import read_transformer_config
 from parvideo.tokenizer import TOKENIZERS
 from parvideo.training.checkpoints import find_checkpoint, read_model
+from parvideo.training.description import described_format
 from parvideo.transformer import VideoTransformer
 
 
@@ -50,8 +51,9 @@ def export(
     chosen = "raw" if weights == "raw" or model.average is None else "average"
     state = model.own if model.average is None or chosen == "raw" else model.average
     description = model.description
-    extra = {**description["extra"], "weights": chosen}
-    said = description.get("orders") or extra.pop("orders", [])  # there in checkpoints of format 1
+    clip_format, extra = described_format(description), {"weights": chosen}
+    # Among other things in checkpoints of format 1.
+    said = description.get("orders") or description.get("extra", {}).get("orders", [])
     if description["kind"] == "generator":
         config, orders = read_transformer_config(description["config"], said)
         with torch.device("meta"):  # shapes alone: the weights come from the checkpoint
@@ -61,14 +63,14 @@ def export(
             _check_tokens_stay(own, tokenizer)
         names = description["class_names"]
         state = _store_in(dtype, transformer, state)
-        save_generator(out, transformer, names, tokenizer or own, orders, state, extra)
+        save_generator(out, transformer, names, tokenizer or own, orders, state, clip_format, extra)
         load_transformer(out)
     else:
         if tokenizer is not None:
             raise ValueError(f"--tokenizer is {tokenizer}, and {run} trains a tokenizer itself: leave it out")
         with torch.device("meta"):
             trained = TOKENIZERS[description["class"]](**description["config"])
-        save_tokenizer(out, trained, _store_in(dtype, trained, state), extra)
+        save_tokenizer(out, trained, _store_in(dtype, trained, state), clip_format, extra)
         load_tokenizer(out)
     return f"{out}: the {chosen} weights of {path}"
 

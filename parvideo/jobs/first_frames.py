@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from parvideo.datasets import UnreadableVideoError, probe, read_frames, resize_and_crop
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.datasets.folders import is_media
 from parvideo.files import sha256_file
 from parvideo.pixels import to_float
@@ -29,8 +30,7 @@ class FirstFrames:
         frames: frames to take of each, at the rate of the model; of an image there is one.
         latent_frames: how many latent frames the tokenizer makes of them.
         size: (height, width) in pixels.
-        fps: the model's frames a second. This or ``stride`` is needed for more than one frame.
-        stride: the model's source frames from one frame to the next.
+        clip_format: the model's clips; its rate is needed for more than one frame.
 
     Raises:
         FileNotFoundError: if there is no such file or folder.
@@ -43,8 +43,7 @@ class FirstFrames:
         frames: int,
         latent_frames: int,
         size: tuple[int, int],
-        fps: float | None,
-        stride: int | None,
+        clip_format: ClipFormat,
     ) -> None:
         if not path.exists():
             raise FileNotFoundError(f"there is no file or folder {path}")
@@ -55,12 +54,12 @@ class FirstFrames:
             _say(f"{path}: left out: {len(others)} that are no videos or images, such as {others[0].name}")
         if not self.files:
             raise ValueError(f"{path} holds no video or image; first_frames takes one, or a folder of them")
-        if frames > 1 and fps is None and stride is None:
+        if frames > 1 and not clip_format.has_rate:
             raise ValueError(
                 f"given_frames is {frames}, and the model does not say at which rate to take them; give 1"
             )
         self.frames, self.latent_frames, self.size = frames, latent_frames, size
-        self.fps, self.stride = fps, stride
+        self.fps, self.stride = clip_format.fps, clip_format.stride
 
     @torch.inference_mode()
     def encode(self, tokenizer: VideoTokenizer, numbers: Sequence[int]) -> Tensor:

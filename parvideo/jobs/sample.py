@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from parvideo.engine.memory import available_memory, batch_size_for, decode_bytes
-from parvideo.evaluation.clip_formats import recorded_form, write_form
+from parvideo.evaluation.clip_formats import recorded_format, write_format
 from parvideo.files import claim_folder, read_json
 from parvideo.jobs.devices import launch
 from parvideo.jobs.first_frames import FirstFrames
@@ -22,7 +22,7 @@ from parvideo.jobs.sample_files import (
 from parvideo.order import GenerationOrder
 from parvideo.pipeline import VideoPipeline
 from parvideo.pipeline.class_names import find_class, is_index
-from parvideo.pretrained.folder import TOKENIZER, find_folder, fingerprint, load_extra
+from parvideo.pretrained.folder import TOKENIZER, find_folder, fingerprint
 from parvideo.pretrained.hub import origin
 from parvideo.sampling import SamplingConfig
 
@@ -92,7 +92,7 @@ def sample(options: SampleOptions) -> str | None:
         },
     )
     if fabric.is_global_zero:
-        write_form(out, recorded_form(folder), pipeline.class_names)
+        write_format(out, recorded_format(folder), pipeline.class_names)
         remove_partial_files(out)
     with exit_on_sigterm():
         generate_files(pipeline, clips, out, clips_per_file, together, previews, fabric)
@@ -186,10 +186,9 @@ def read_beginnings(pipeline: VideoPipeline, model: Path, path: Path, frames: in
         FileNotFoundError: if there are none.
         ValueError: if the tokenizer cannot encode so many.
     """
-    extra = load_extra(model)
     height, width = pipeline.clip_shape[1:]
     latent_frames = pipeline.tokenizer.latent_grid((frames, height, width))[0]
-    return FirstFrames(path, frames, latent_frames, (height, width), extra.get("fps"), extra.get("stride"))
+    return FirstFrames(path, frames, latent_frames, (height, width), recorded_format(find_folder(model)))
 
 
 def _one_each(subjects: list[Subject], beginnings: FirstFrames) -> list[Subject]:

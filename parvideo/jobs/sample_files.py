@@ -1,6 +1,7 @@
 """Sample files: generated clips on disk, a file at a time, in memory that does not grow with their number."""
 
 import contextlib
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ import torch
 from lightning import Fabric
 from torch import Tensor
 
+from parvideo.arrays import npz_header, read_npz
 from parvideo.datasets import write_contact_sheet, write_mp4
 from parvideo.files import atomic_path
 from parvideo.jobs.devices import shard_work
@@ -146,16 +148,15 @@ def finish_files(clips: Clips, out: Path, clips_per_file: int, previews: int) ->
         The number of clips on the sheet.
     """
     files = _files(out, len(clips), clips_per_file)
-    with np.load(files[0][0], allow_pickle=False) as arrays:
-        size = arrays["clips"][0].nbytes * SHEET_SCALE**2
+    shape, _ = npz_header(files[0][0], "clips")  # uint8 [B, T, H, W, 3]
+    size = math.prod(shape[1:]) * SHEET_SCALE**2
     shown = clips.shown(max(1, min(SHEET_CLIPS, SHEET_BYTES // size)))
     filmed = {index for index in clips.shown(previews) if not clips.video(out, index).exists()}
     sheet: dict[int, Tensor] = {}
     for file, own in files:
         wanted = set(own) & (filmed | set(shown))
         if wanted:
-            with np.load(file, allow_pickle=False) as arrays:
-                made = torch.from_numpy(arrays["clips"])
+            made = torch.from_numpy(read_npz(file, ("clips",))["clips"])
             write_previews(clips, out, own, made, filmed)
             sheet |= {index: made[index - own.start].clone() for index in wanted & set(shown)}
     each = sum(index < clips.num for index in shown)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from parvideo.jobs.options import EvaluateOptions
 
@@ -45,7 +45,7 @@ class ScoringRequest:
 
         return RealClips(videos, protocol, 0, self.options.extraction.workers)
 
-    def check_form(self, protocol: "Protocol", source: "RealClips") -> list[str]:
+    def check_format(self, protocol: "Protocol", source: "RealClips") -> list[str]:
         """Refuse clips of another frame rate, size or list of classes than the real ones.
 
         Before anything is computed, and by what the folders say of themselves.
@@ -56,26 +56,30 @@ class ScoringRequest:
         Raises:
             ValueError: naming what differs.
         """
-        from parvideo.evaluation.clip_formats import check_class_names, check_form, read_form, recorded_form
+        from parvideo.evaluation.clip_formats import (
+            check_class_names,
+            check_format,
+            read_format,
+            recorded_format,
+        )
         from parvideo.evaluation.sources import SavedClips
         from parvideo.pretrained.folder import load_class_names
 
         options = self.options
-        recorded: dict[str, Any]
         if options.clips is not None:
             SavedClips(
                 options.clips, options.allow_lossy, len(source.class_names)
             )  # each file's shape, labels
-            recorded, what = read_form(options.clips), str(options.clips)
+            (recorded, names), what = read_format(options.clips), str(options.clips)
         else:
             folder = options.model or options.tokenizer
             assert folder is not None
-            recorded, what = recorded_form(folder), str(folder)
+            recorded, names, what = recorded_format(folder), None, str(folder)
             if options.model is not None and not options.generation.unconditional:
-                recorded["class_names"] = load_class_names(options.model)
-        check_class_names(recorded.get("class_names"), source.class_names, what)
+                names = load_class_names(options.model)
+        check_class_names(names, source.class_names, what)
         rates = [info.fps for info in source.infos.values()]
-        return check_form(recorded, protocol, rates, what)
+        return check_format(recorded, protocol, rates, what)
 
     def fake_clips(
         self, protocol: "Protocol", repeat: int, source: "RealClips", real: "FeatureSet"

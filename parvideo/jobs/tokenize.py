@@ -71,23 +71,23 @@ def tokenize(options: TokenizeOptions) -> dict[Path, TokenManifest]:
         names: list[str] = [f"random {view}" for view in range(views)] if policy == "random" else [policy]
         mirrored = [False, True] if options.flip and split == "train" else [False]
         listing = {**videos.description, "held_out_time": held_out_time}
-        plan = _plan(network, made_by, videos, clips, names, mirrored, options.shard_size, listing)
-        check_begun(out / split, plan)
-        work.append((split, clips, plan, len(mirrored)))
+        manifest = _manifest(network, made_by, videos, clips, names, mirrored, options.shard_size, listing)
+        check_begun(out / split, manifest)
+        work.append((split, clips, manifest, len(mirrored)))
     # Only now, when nothing is refused any more, is anything written.
     if fabric.is_global_zero:
         copy_tokenizer(tokenizer, out / TOKENIZER)
         clips = work[-1][1]  # the test split's, where there is one
         count = min(LOSS_CLIPS, len(clips))
         places = [len(clips) * number // count for number in range(count)]
-        state_bf16_loss(out / TOKENIZER, network, (clips.draw(0, place)["clip"][None] for place in places))
-    for split, clips, plan, mirrors in work:
+        state_bf16_loss(out / TOKENIZER, network, (clips.clip_at(0, place)["clip"][None] for place in places))
+    for split, clips, manifest, mirrors in work:
         with torch.inference_mode():
-            _encode(network, clips, plan, mirrors, out / split, options, fabric)
-    return {out / split: plan for split, _, plan, _ in work} if fabric.is_global_zero else {}
+            _encode(network, clips, manifest, mirrors, out / split, options, fabric)
+    return {out / split: manifest for split, _, manifest, _ in work} if fabric.is_global_zero else {}
 
 
-def _plan(
+def _manifest(
     network: VideoTokenizer,
     made_by: str,
     videos: VideoList,
@@ -126,20 +126,20 @@ def _plan(
 def _encode(
     network: VideoTokenizer,
     clips: ClipDataset,
-    plan: TokenManifest,
+    manifest: TokenManifest,
     mirrors: int,
     folder: Path,
     options: TokenizeOptions,
     fabric: Fabric,
 ) -> None:
-    writer = TokenWriter(folder, plan)
+    writer = TokenWriter(folder, manifest)
     missing = shard_work(fabric, writer.missing_shards())
     # No batch crosses two shards, so that a clip's neighbours, and with them the last bit of what is
     # computed, depend neither on where a run was killed nor on how many devices share it.
     batches = [
-        list(plan.items(shard))[start : start + options.batch_size]
+        list(manifest.items(shard))[start : start + options.batch_size]
         for shard in missing
-        for start in range(0, len(plan.items(shard)), options.batch_size)
+        for start in range(0, len(manifest.items(shard)), options.batch_size)
     ]
     loader = DataLoader(
         ClipsByEpoch(clips),
@@ -167,8 +167,8 @@ def _encode(
                 batch["clip"][place] = batch["clip"][place].flip(-2)
         pending.append(_ids(network, batch["clip"].to(fabric.device)).cpu())
         bar.update(len(items))
-        shard = items[0] // plan.shard_size
-        if items[-1] == plan.items(shard)[-1]:
+        shard = items[0] // manifest.shard_size
+        if items[-1] == manifest.items(shard)[-1]:
             writer.write_shard(shard, torch.cat(pending))
             pending = []
     bar.close()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from parvideo.checks import whole_number
+from parvideo.datasets.clip_format import UNKNOWN, ClipFormat
 from parvideo.order import GenerationOrder
 from parvideo.pipeline.choices import EngineChoice, clip_length, find_order
 from parvideo.pipeline.class_names import find_class
@@ -32,7 +33,7 @@ class VideoPipeline:
         transformer: VideoTransformer,
         class_names: Sequence[str],
         orders: Sequence[GenerationOrder],
-        fps: float | None = None,
+        clip_format: ClipFormat = UNKNOWN,
         engine: EngineChoice = "auto",
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -43,7 +44,7 @@ class VideoPipeline:
             transformer: generates them.
             class_names: in label order.
             orders: that the transformer was trained in; it generates in the first unless asked otherwise.
-            fps: frames a second of the clips it was trained on, if known.
+            clip_format: of the clips that it was trained on, as far as it is known.
             engine: what computes the steps, all with the same random numbers: ``plain``, the loop
                 `parvideo.sampling.generate`; ``cpu``, the faster `CpuEngine`, which chooses its kernels by
                 timing; ``cpu_packed`` and ``cpu_native``, the same without a choice; ``cuda_graphs``, the
@@ -68,14 +69,14 @@ class VideoPipeline:
         self.class_names = list(class_names)
         self._steps = Steps(self.transformer, engine, dtype)
         self.decoder = Decoder(self.tokenizer)  # what tokens become pixels by; ask it for another dtype
-        self.fps = fps
-        self.clip_shape = tokenizer.clip_shape(transformer.grid)
+        self.clip_format, self.clip_shape = clip_format, tokenizer.clip_shape(transformer.grid)
         if not orders:
             raise ValueError("orders must name at least one order that the transformer was trained in")
         for order in orders:
             transformer.layout(order)  # refuses one that does not fit
         self.orders = list(orders)
-        self._notes: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+        self._extra: dict[str, Any] = {}
+        self._tokenizer_said: tuple[ClipFormat, dict[str, Any]] = (clip_format, {})
 
     @classmethod
     def from_pretrained(
@@ -104,12 +105,13 @@ class VideoPipeline:
         transformer = model_folder.load_transformer(folder, device)
         tokenizer = model_folder.load_tokenizer(folder, device)
         names, orders = model_folder.load_class_names(folder), model_folder.load_orders(folder)
-        notes = model_folder.load_extra(folder)
-        pipeline = cls(tokenizer, transformer, names, orders, notes.get("fps"), engine, dtype)
+        clip_format, home = model_folder.load_clip_format(folder), folder / model_folder.TOKENIZER
+        pipeline = cls(tokenizer, transformer, names, orders, clip_format, engine, dtype)
+        pipeline._extra = model_folder.load_extra(folder)
         if (source := hub.origin(folder)) is not None:
-            notes["source"] = source
-        pipeline._notes = (notes, model_folder.load_extra(folder / model_folder.TOKENIZER))
-        pipeline.decoder.loss_db = stated_loss(pipeline._notes[1])
+            pipeline._extra["source"] = source
+        pipeline._tokenizer_said = (model_folder.load_clip_format(home), model_folder.load_extra(home))
+        pipeline.decoder.loss_db = stated_loss(pipeline._tokenizer_said[1])
         return pipeline
 
     def save_pretrained(self, folder: Path | str) -> None:
@@ -124,15 +126,12 @@ class VideoPipeline:
         Raises:
             FileExistsError: if a model lies there already.
         """
-        folder = Path(folder)
-        home = folder / model_folder.TOKENIZER
+        folder, home = Path(folder), Path(folder) / model_folder.TOKENIZER
         if any((part / model_folder.CONFIG).exists() for part in (folder, home)):
             raise FileExistsError(f"{folder} holds a model already; name another folder, or delete it first")
-        notes, tokenizer_notes = self._notes
-        notes = notes if self.fps is None else notes | {"fps": self.fps}
-        model_folder.save_tokenizer(home, self.tokenizer, extra=tokenizer_notes)
-        names, orders = self.class_names, self.orders
-        model_folder.save_generator(folder, self.transformer, names, home, orders, extra=notes)
+        model_folder.save_tokenizer(home, self.tokenizer, None, *self._tokenizer_said)
+        names, orders, said = self.class_names, self.orders, (self.clip_format, self._extra)
+        model_folder.save_generator(folder, self.transformer, names, home, orders, None, *said)
 
     def to(self, device: str | torch.device) -> Self:
         """Move tokenizer and transformer to a device, which computes from now on; returns this pipeline.
@@ -142,6 +141,11 @@ class VideoPipeline:
         self._steps.to(device)
         self.tokenizer.to(device)
         return self
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second of the clips, if the model says."""
+        return self.clip_format.fps
 
     @property
     def engine(self) -> EngineChoice:
@@ -263,12 +267,12 @@ class VideoPipeline:
         config = dataclasses.replace(config or SamplingConfig(), seed=seed)
         indices = range(len(labels)) if indices is None else indices
         starts = range(0, len(labels), batch_size)
-        plan, made = self._order(order), []
+        used, made = self._order(order), []
         for number, start in enumerate(starts):
             on_step = overall(progress, number, len(starts)) if progress else None
             batch = slice(start, start + batch_size)
             asked = (labels[batch], config, indices[batch])
-            made.append(self._steps.generate(plan, *asked, on_step=on_step, on_tokens=on_tokens))
+            made.append(self._steps.generate(used, *asked, on_step=on_step, on_tokens=on_tokens))
         return torch.cat(made)
 
     @torch.inference_mode()
@@ -341,7 +345,7 @@ class VideoPipeline:
         """
         labels = self._on_device(labels)
         prefix = None if prefix is None else as_tensor(prefix, "prefix").to(labels.device)
-        length, plan = self.transformer.grid[0], self._order(order)
+        length, used = self.transformer.grid[0], self._order(order)
         there = 0 if prefix is None else prefix.shape[1]
         goal = self.check_length(latent_frames, overlap, there)
         config = dataclasses.replace(config or SamplingConfig(), seed=seed)
@@ -359,13 +363,13 @@ class VideoPipeline:
             nonlocal done
             on_step = overall(progress, done, windows) if progress else None
             done += 1
-            return self._steps.generate(plan, labels, config, indices, prefix, rng_stream, on_step)
+            return self._steps.generate(used, labels, config, indices, prefix, rng_stream, on_step)
 
         tokens = window(labels, config, indices, prefix)[:, :goal] if there < length else prefix
         assert tokens is not None
         if tokens.shape[1] < goal:
             missing = goal - tokens.shape[1]
-            tokens = extend(self.transformer, plan, tokens, labels, missing, overlap, config, indices, window)
+            tokens = extend(self.transformer, used, tokens, labels, missing, overlap, config, indices, window)
         return tokens
 
     def check_length(self, latent_frames: int | None, overlap: int, prefix: int = 0) -> int:
@@ -383,17 +387,12 @@ class VideoPipeline:
     def _order(self, order: str | GenerationOrder | None) -> GenerationOrder:
         return order if isinstance(order, GenerationOrder) else self.find_order(order)
 
-    @property
-    def _device(self) -> torch.device:
-        return self.transformer.head.weight.device
-
     def _on_device(self, labels: TensorLike | Sequence[int]) -> Tensor:
         """Labels where the model is, which alone decides what generates them."""
-        return torch.as_tensor(labels).to(self._device)
+        return torch.as_tensor(labels).to(self.transformer.head.weight.device)
 
     def _labels(self, classes: Sequence[str | int | None], num_per_class: int) -> Tensor:
         if isinstance(classes, str) or len(classes) == 0:
             raise ValueError(f"classes is {classes!r}; give a list of at least one name or index")
         whole_number(num_per_class, "num_per_class", least=1)
-        labels = [self.resolve_class(name) for name in classes for _ in range(num_per_class)]
-        return torch.tensor(labels, device=self._device)
+        return self._on_device([self.resolve_class(name) for name in classes for _ in range(num_per_class)])

@@ -6,7 +6,6 @@ classes. A generator's folder also holds `tokenizer/`, the model folder of its t
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from parvideo.datasets.clip_format import NAMES, ClipFormat
+from parvideo.datasets.clip_format import NAMES, UNKNOWN, ClipFormat
 from parvideo.files import AnyPath, atomic_path, read_json, sha256_file, sha256_json, write_json
-from parvideo.order import GenerationOrder, Grid, OrderSpec
+from parvideo.order import GenerationOrder
 from parvideo.pretrained import hub
+from parvideo.pretrained.orders import order_data, read_transformer_config
 from parvideo.state_dicts import read_safetensors
 from parvideo.tokenizer import TOKENIZERS, VideoTokenizer
 from parvideo.transformer import VideoTransformer
+from parvideo.transformer.model import RENAMED
 from parvideo.version import __version__
 
 CONFIG, WEIGHTS, CLASSES, TOKENIZER = "config.json", "weights.safetensors", "classes.json", "tokenizer"
@@ -36,6 +37,7 @@ def save_folder(
     class_name: str,
     config: Mapping[str, Any],
     state: Mapping[str, Tensor],
+    clip_format: ClipFormat = UNKNOWN,
     extra: Mapping[str, Any] | None = None,
     orders: Sequence[GenerationOrder] = (),
 ) -> None:
@@ -47,18 +49,22 @@ def save_folder(
         class_name: of the module.
         config: its constructor arguments, JSON-able.
         state: its state dict.
-        extra: anything a reader may want to know, JSON-able. What a `ClipFormat` has of it becomes a field
-            of its own, ``clip_format``.
+        clip_format: of the clips that the model was trained on.
+        extra: anything else that a reader may want to know, JSON-able.
         orders: of a generator, its main one first.
+
+    Raises:
+        ValueError: if ``extra`` holds what ``clip_format`` says.
     """
+    for name in NAMES:
+        if name in (extra or {}):
+            raise ValueError(f"extra holds {name}; give it as clip_format=ClipFormat({name}=...)")
     folder = Path(folder)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     with atomic_path(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary)
     document: dict[str, Any] = {"format": FORMAT, "parvideo": __version__, "kind": kind, "class": class_name}
-    clip_format = {name: value for name, value in (extra or {}).items() if name in NAMES}
-    notes = {name: value for name, value in (extra or {}).items() if name not in NAMES}
-    document |= {"config": dict(config), "clip_format": clip_format, "extra": notes}
+    document |= {"config": dict(config), "clip_format": clip_format.to_dict(), "extra": dict(extra or {})}
     if orders:
         document["orders"] = [order_data(order) for order in orders]
     write_json(folder / CONFIG, document)
@@ -68,11 +74,12 @@ def save_tokenizer(
     folder: AnyPath,
     tokenizer: VideoTokenizer,
     state: Mapping[str, Tensor] | None = None,
+    clip_format: ClipFormat = UNKNOWN,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a tokenizer's model folder, with ``state`` (such as averaged weights) in place of its own."""
     weights = tokenizer.state_dict() if state is None else state
-    save_folder(folder, "tokenizer", type(tokenizer).__name__, tokenizer.config, weights, extra)
+    save_folder(folder, "tokenizer", type(tokenizer).__name__, tokenizer.config, weights, clip_format, extra)
 
 
 def save_generator(
@@ -82,6 +89,7 @@ def save_generator(
     tokenizer: AnyPath,
     orders: Sequence[GenerationOrder],
     state: Mapping[str, Tensor] | None = None,
+    clip_format: ClipFormat = UNKNOWN,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a generator's model folder: transformer, class names, and a copy of its tokenizer's folder.
@@ -93,6 +101,7 @@ def save_generator(
         tokenizer: the model folder of the tokenizer of its tokens.
         orders: that it was trained in, the main one first.
         state: weights in place of its own, such as averaged ones.
+        clip_format: of the clips that it was trained on.
         extra: see `save_folder`.
 
     Raises:
@@ -112,7 +121,8 @@ def save_generator(
     copy_tokenizer(tokenizer, folder / TOKENIZER)
     write_json(folder / CLASSES, class_names)
     weights = transformer.state_dict() if state is None else state
-    save_folder(folder, "generator", type(transformer).__name__, transformer.config, weights, extra, orders)
+    name, config = type(transformer).__name__, transformer.config
+    save_folder(folder, "generator", name, config, weights, clip_format, extra, orders)
 
 
 def copy_tokenizer(source: AnyPath, target: AnyPath) -> None:
@@ -187,33 +197,6 @@ def load_orders(folder: AnyPath) -> list[GenerationOrder]:
     return _transformer_config(folder, _read_config(folder, "generator"))[1]
 
 
-def order_data(order: GenerationOrder) -> dict[str, Any]:
-    """An order as JSON-able data: its spec, or its groups if it was not built from one."""
-    return order.to_dict() if order.spec is None else asdict(order.spec)
-
-
-def read_transformer_config(
-    config: Mapping[str, Any], orders: Sequence[Mapping[str, Any]]
-) -> tuple[dict[str, Any], list[GenerationOrder]]:
-    """A transformer's configuration and its orders from what a model folder or checkpoint of any format says.
-
-    Raises:
-        TypeError, KeyError, ValueError: if they are none.
-    """
-    config = dict(config)
-    own = config.pop("order", None)  # format 1
-    if own is None:
-        t, h, w = config["grid"]
-        return config, [_read_order(data, (t, h, w)) for data in orders]
-    order = GenerationOrder.from_dict(own)
-    config = {"num_transitions": order.num_transitions, **config, "grid": list(order.grid)}
-    return config, [_read_order(data, order.grid) for data in orders] or [order]
-
-
-def _read_order(data: Mapping[str, Any], grid: Grid) -> GenerationOrder:
-    return GenerationOrder.from_dict(data) if "groups" in data else OrderSpec(**data).build(grid)
-
-
 def _transformer_config(
     folder: Path, document: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[GenerationOrder]]:
@@ -251,9 +234,9 @@ def load_class_names(folder: AnyPath) -> list[str]:
 
 
 def load_extra(folder: AnyPath) -> dict[str, Any]:
-    """What `save_folder` was given as ``extra``, the format of the clips included."""
-    document = _read_config(find_folder(folder))
-    return {**document["extra"], **document.get("clip_format", {})}
+    """What `save_folder` was given as ``extra``."""
+    extra = _read_config(find_folder(folder))["extra"]
+    return {name: value for name, value in extra.items() if name not in NAMES}  # there in older folders
 
 
 def add_note(folder: AnyPath, name: str, value: Any) -> None:
@@ -279,8 +262,9 @@ def load_clip_format(folder: AnyPath) -> ClipFormat:
         ValueError: if it holds something else, or what it says is no format.
     """
     folder = find_folder(folder)
+    document = _read_config(folder)
     try:
-        return ClipFormat.from_dict(load_extra(folder))
+        return ClipFormat.from_dict(document.get("clip_format") or document["extra"])
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / CONFIG}: clip_format: {error}") from error
 
@@ -348,8 +332,11 @@ def fingerprint(folder: AnyPath) -> str:
     folder = find_folder(folder)
     document = _read_config(folder)
     names = ("class", "config", "orders")  # a format 1's configuration holds the order itself
-    identity = sha256_json({name: document[name] for name in names if name in document})
-    return hashlib.sha256((identity + sha256_file(folder / WEIGHTS)).encode()).hexdigest()
+    identity = {name: document[name] for name in names if name in document}
+    # Under their first names, so that folders written before and after a setting was renamed are alike.
+    first = {new: old for old, new in RENAMED.items()}
+    identity["config"] = {first.get(name, name): value for name, value in document["config"].items()}
+    return hashlib.sha256((sha256_json(identity) + sha256_file(folder / WEIGHTS)).encode()).hexdigest()
 
 
 def _read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from parvideo.files import AnyPath
 from parvideo.order import OrderSpec
-from parvideo.state_dicts import load_exactly, read_state, shape_of, without
+from parvideo.state_dicts import drop_matching, load_exactly, read_shape, read_state
 from parvideo.tokenizer.llamagen import NORM_GROUPS, LlamaGenTokenizer
 from parvideo.transformer.model import VideoTransformer
 from parvideo.transformer.presets import SIZES
@@ -110,9 +110,9 @@ def load_published_transformer(
     """
     path = Path(path)
     held = read_state(path)
-    state = without(held, _BUFFERS)
-    codebook_size, dim = shape_of(path, state, "tok_embeddings.weight", "codebook_size dim")
-    class_rows, _ = shape_of(path, state, "cls_embedding.embedding_table.weight", "classes+1 dim")
+    state = drop_matching(held, _BUFFERS)
+    codebook_size, dim = read_shape(path, state, "tok_embeddings.weight", "codebook_size dim")
+    class_rows, _ = read_shape(path, state, "cls_embedding.embedding_table.weight", "classes+1 dim")
     layers = {int(match[1]) for key in state if (match := re.match(r"layers\.(\d+)\.", key))}
     num_layers = max(layers, default=-1) + 1
     if class_rows < 2 or not layers:
@@ -122,12 +122,12 @@ def load_published_transformer(
         )
     if _TRANSITIONS not in state:
         state[_TRANSITIONS] = torch.empty(0, dim)
-    num_transitions, _ = shape_of(path, state, _TRANSITIONS, "n-1 dim")
+    num_transitions, _ = read_shape(path, state, _TRANSITIONS, "n-1 dim")
     side = _region_side(path, num_transitions + 1)
     grid = _grid(path, held, num_transitions, grid)
     heads = _heads(path, dim, num_layers, num_heads)
-    ffn_hidden, _ = shape_of(path, state, "layers.0.feed_forward.w1.weight", "hidden dim")
-    qkv, _ = shape_of(path, state, "layers.0.attention.wqkv.weight", "dim+2*kv_heads*head_dim dim")
+    ffn_hidden, _ = read_shape(path, state, "layers.0.feed_forward.w1.weight", "hidden dim")
+    qkv, _ = read_shape(path, state, "layers.0.attention.wqkv.weight", "dim+2*kv_heads*head_dim dim")
     kv_heads, left = divmod(qkv - dim, 2 * dim // heads)
     if left or kv_heads < 1 or heads % kv_heads:
         raise ValueError(
@@ -165,11 +165,11 @@ def load_llamagen_tokenizer(path: AnyPath) -> LlamaGenTokenizer:
             many, or one of the wrong shape.
     """
     path = Path(path)
-    state = without(read_state(path), _TOKENIZER_BUFFERS)
-    codebook_size, codebook_dim = shape_of(path, state, "quantize.embedding.weight", "codebook_size dim")
+    state = drop_matching(read_state(path), _TOKENIZER_BUFFERS)
+    codebook_size, codebook_dim = read_shape(path, state, "quantize.embedding.weight", "codebook_size dim")
     kernel = "out in height width"
-    channels = shape_of(path, state, "encoder.conv_in.weight", kernel)[0]
-    latent_channels = shape_of(path, state, "encoder.conv_out.weight", kernel)[0]
+    channels = read_shape(path, state, "encoder.conv_in.weight", kernel)[0]
+    latent_channels = read_shape(path, state, "encoder.conv_out.weight", kernel)[0]
     places = [
         (int(match[1]), int(match[2]))
         for key in state
@@ -177,7 +177,7 @@ def load_llamagen_tokenizer(path: AnyPath) -> LlamaGenTokenizer:
     ]
     levels, blocks = (max((place[i] for place in places), default=0) + 1 for i in (0, 1))
     widths = [
-        shape_of(path, state, f"encoder.conv_blocks.{level}.res.0.conv1.weight", kernel)[0]
+        read_shape(path, state, f"encoder.conv_blocks.{level}.res.0.conv1.weight", kernel)[0]
         for level in range(levels)
     ]
     if channels % NORM_GROUPS or any(width % channels for width in widths):
@@ -222,7 +222,7 @@ def _region_side(path: Path, parallel: int) -> int:
 def _grid(path: Path, held: Mapping[str, Tensor], num_transitions: int, given: int | None) -> int:
     """The side of the grid: given, or from the rotary table, or known by the file's name."""
     if "freqs_cis" in held:
-        rows = shape_of(path, held, "freqs_cis", "slots pairs 2")[0] - 1 - num_transitions
+        rows = read_shape(path, held, "freqs_cis", "slots pairs 2")[0] - 1 - num_transitions
         side = math.isqrt(max(rows, 0))
         if side < 1 or side**2 != rows:
             raise ValueError(f"{path}: 'freqs_cis' leaves {rows} rows for the grid, expected a square number")

@@ -127,7 +127,7 @@ class _Run:
         device = tokens.device
         self.transformer, self.order, self.config, self.window = transformer, order, config, window
         self.bounds = [*(slots.start for slots in order.step_slots), order.num_tokens]
-        self.factors = transformer.factors or (transformer.head.out_features,)
+        self.codebook_factors = transformer.codebook_factors or (transformer.head.out_features,)
         self.copies = 2 if config.guided(order.steps) else 1
         scales = [config.guidance_at(step, order.steps) for step in range(order.steps)]
         self.scales = torch.tensor(scales, dtype=torch.float64)[order.group].to(device)
@@ -136,7 +136,7 @@ class _Run:
         if self.copies == 2:
             self.labels = torch.cat([labels, torch.full_like(labels, transformer.num_classes)])
         self.clips, self.finished = list(range(len(labels))), tokens.clone()
-        self.noise = _Noise(config, indices, order, sum(self.factors), rng_stream)
+        self.noise = _Noise(config, indices, order, sum(self.codebook_factors), rng_stream)
         # The first guess of every token is 0. Its nearest neighbour's token saves no calls: whatever comes
         # into the window is drawn anew at once.
         # A row shorter than the others is filled up with slots that stand for nothing, behind the order's.
@@ -170,7 +170,7 @@ class _Run:
 
         with pinned_attention(device):
             hidden = self._hidden(slots, self.seen[:, : max(stops)][real])
-        most = max(1, LOGITS // (width * sum(self.factors)))  # clips
+        most = max(1, LOGITS // (width * sum(self.codebook_factors)))  # clips
         parts = [
             self._draw(hidden[:, some], real[some], starts[some], stops[some], some)
             for some in (slice(first, first + most) for first in range(0, len(starts), most))
@@ -210,7 +210,7 @@ class _Run:
     def _draw(
         self, hidden: Tensor, slots: Tensor, starts: list[int], stops: list[int], rows: slice
     ) -> tuple[Tensor, Tensor]:
-        """Tokens drawn for some rows ``[B, S]``, and the largest of their logits ``[B, S, factors]``."""
+        """Tokens drawn for some rows ``[B, S]``, and the largest of their logits ``[B, S, F]``, F factors."""
         logits: Tensor = self.transformer.head(hidden)
         if self.copies == 2:
             scale = self.scales[slots, None].to(logits.dtype)
@@ -218,13 +218,13 @@ class _Run:
             logits = unconditional + (conditional - unconditional) * scale
         else:
             logits = logits[0]
-        parts = logits.split(list(self.factors), dim=-1)
+        parts = logits.split(list(self.codebook_factors), dim=-1)
         largest = torch.stack([part.amax(dim=-1) for part in parts], dim=-1)
         sound = torch.isfinite(largest).all(dim=-1, keepdim=True)
         if not bool(sound.all()):  # on tokens guessed wrong, perhaps: that shows when they are settled
             logits = torch.where(sound, logits, 0.0)
         noise = self.noise.at(self.clips[rows], starts, stops, slots.shape[1]).to(logits.device)
-        return draw_unchecked(logits, noise, self.config, self.transformer.factors), largest
+        return draw_unchecked(logits, noise, self.config, self.transformer.codebook_factors), largest
 
     def _leave(self) -> None:
         """Put clips away that are finished."""

@@ -67,16 +67,16 @@ def filter_logits(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
 
 
 def sample_tokens(
-    logits: Tensor, noise: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
+    logits: Tensor, noise: Tensor, config: SamplingConfig, codebook_factors: Sequence[int] | None = None
 ) -> Tensor:
     """Draw tokens by given random numbers.
 
     Args:
-        logits: ``[..., V]``, or ``[..., sum(factors)]``.
+        logits: ``[..., V]``, or ``[..., sum(codebook_factors)]``.
         noise: uniforms ``[...]`` in [0, 1), at which the cumulative distribution is inverted; or, where the
             config says so, Gumbel numbers of the shape of the logits, by which the largest sum is found.
         config: temperature, top-k, top-p and noise; with factors they act on each digit.
-        factors: of a model that predicts tokens as digits.
+        codebook_factors: of a model that predicts tokens as digits.
 
     Returns:
         int64 ``[...]``; never a token of probability zero.
@@ -88,23 +88,23 @@ def sample_tokens(
     >>> sample_tokens(logits, torch.tensor([0.05, 0.25, 0.35]), SamplingConfig()).tolist()
     [0, 1, 2]
     """
-    for part in [logits] if factors is None else logits.split(list(factors), dim=-1):
+    for part in [logits] if codebook_factors is None else logits.split(list(codebook_factors), dim=-1):
         check_largest(part.amax(dim=-1))
-    return draw_unchecked(logits, noise, config, factors)
+    return draw_unchecked(logits, noise, config, codebook_factors)
 
 
 def draw_unchecked(
-    logits: Tensor, noise: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
+    logits: Tensor, noise: Tensor, config: SamplingConfig, codebook_factors: Sequence[int] | None = None
 ) -> Tensor:
     """`sample_tokens` without its checks, for which the host would wait for the device."""
     if config.noise == "uniform":
-        return invert_cumulative(logits, noise, config, factors)
-    sizes = [logits.shape[-1]] if factors is None else list(factors)
+        return invert_cumulative(logits, noise, config, codebook_factors)
+    sizes = [logits.shape[-1]] if codebook_factors is None else list(codebook_factors)
     digits = []
     for part, numbers in zip(logits.split(sizes, dim=-1), noise.split(sizes, dim=-1), strict=True):
         kept = part if config.temperature == 0 else filtered(part, config) + numbers
         digits.append(kept.argmax(dim=-1))
-    return digits[0] if factors is None else join_tokens(digits, factors)
+    return digits[0] if codebook_factors is None else join_tokens(digits, codebook_factors)
 
 
 def check_largest(largest: Tensor) -> None:
@@ -115,16 +115,16 @@ def check_largest(largest: Tensor) -> None:
 
 
 def invert_cumulative(
-    logits: Tensor, uniforms: Tensor, config: SamplingConfig, factors: Sequence[int] | None = None
+    logits: Tensor, uniforms: Tensor, config: SamplingConfig, codebook_factors: Sequence[int] | None = None
 ) -> Tensor:
     """`draw_unchecked` by uniforms."""
-    if factors is None:
+    if codebook_factors is None:
         return _draw(logits, uniforms, config)[0]
     digits = []
-    for part in logits.split(list(factors), dim=-1):
+    for part in logits.split(list(codebook_factors), dim=-1):
         digit, uniforms = _draw(part, uniforms, config)
         digits.append(digit)
-    return join_tokens(digits, factors)
+    return join_tokens(digits, codebook_factors)
 
 
 def cooled(logits: Tensor, largest: Tensor, temperature: float) -> Tensor:
@@ -225,7 +225,7 @@ def generate(
         else:
             places = [order.permutation[here].tolist()] * len(labels)
             noise = draw_gumbels(config.seed, indices, places, logits.shape[-1], rng_stream).to(labels.device)
-        drawn = sample_tokens(logits, noise, config, transformer.factors)
+        drawn = sample_tokens(logits, noise, config, transformer.codebook_factors)
         tokens[:, here] = torch.where(prefix_mask[here], tokens[:, here], drawn)
         if on_step is not None:
             on_step(step + 1, order.steps)

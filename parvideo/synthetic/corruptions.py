@@ -18,10 +18,10 @@ from parvideo.synthetic.objects import (
     Actor,
     ObjectsSettings,
     Scene,
-    draw_objects_clip,
     object_cover,
     objects_scene,
     render,
+    render_objects_clip,
 )
 from parvideo.synthetic.outlines import Array
 
@@ -45,7 +45,7 @@ DAMAGES: dict[str, tuple[str, ...]] = {
 
 
 def damage_clip(settings: ObjectsSettings, video: SyntheticVideo, damage: str, seed: int = 0) -> Tensor:
-    """Draw a video's clip with one kind of damage: uint8 ``[frames, size, size, 3]``.
+    """Render a video's clip with one kind of damage: uint8 ``[frames, size, size, 3]``.
 
     Args:
         settings: of the set.
@@ -63,7 +63,7 @@ def damage_clip(settings: ObjectsSettings, video: SyntheticVideo, damage: str, s
         return _regions(settings, video, random)
     if damage == "shuffle":
         order = torch.from_numpy(random.permutation(settings.frames))
-        return draw_objects_clip(settings, video)[order]
+        return render_objects_clip(settings, video)[order]
     scene = objects_scene(settings, video)
     late = np.arange(settings.frames) >= settings.frames // 2
     if damage == "unhide":
@@ -94,10 +94,10 @@ def damage_clip(settings: ObjectsSettings, video: SyntheticVideo, damage: str, s
 def _regions(settings: ObjectsSettings, video: SyntheticVideo, random: Random) -> Tensor:
     """Four clips of the class, a quarter of the frame from each."""
     half = settings.size // 2
-    clip = draw_objects_clip(settings, video)
+    clip = render_objects_clip(settings, video)
     for top, left in ((0, half), (half, 0), (half, half)):
         other = SyntheticVideo(video.label, int(random.integers(100, 10_000)), int(random.integers(1, 100)))
-        drawn = draw_objects_clip(settings, other)
+        drawn = render_objects_clip(settings, other)
         clip[:, top : top + half, left : left + half] = drawn[:, top : top + half, left : left + half]
     return clip
 

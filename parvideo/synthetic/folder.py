@@ -1,9 +1,9 @@
 """A folder of drawn videos: AVI files, lists in UCF-101's layout, and the settings that fix them all."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -24,19 +24,62 @@ class SyntheticVideo:
     clip: int
 
 
-def count_test_groups(groups: int) -> int:
-    """Groups 1 to this one are the test split: 28 %, as in UCF-101, and at least one."""
-    return max(1, round(0.28 * groups))
+@dataclass(frozen=True)
+class SyntheticSettings:
+    """What every synthetic set has; a set's own settings add what its pictures need, and the defaults.
 
+    Attributes:
+        num_classes: 1 to `MOST_CLASSES` of the set.
+        groups: scenes of a class, 2 to 99; the first 28 % (as in UCF-101), at least one, are the test split.
+        clips_per_group: clips of a scene, 1 to 99.
+        frames: frames of a video.
+        fps: frames a second of the files.
+        seed: of all scenes and clips, 0 or more.
 
-def name_videos(class_names: Sequence[str], groups: int, clips_per_group: int) -> dict[str, SyntheticVideo]:
-    """Every video by its path under the root, such as ``RedSquareRight/v_RedSquareRight_g01_c01.avi``."""
-    return {
-        f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi": SyntheticVideo(label, group, clip)
-        for label, name in enumerate(class_names)
-        for group in range(1, groups + 1)
-        for clip in range(1, clips_per_group + 1)
-    }
+    Raises:
+        ValueError: if one lies outside its range.
+    """
+
+    MOST_CLASSES: ClassVar[int]
+
+    num_classes: int
+    groups: int
+    clips_per_group: int
+    frames: int
+    fps: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            {
+                "num_classes": (1, self.MOST_CLASSES),
+                "groups": (2, 99),
+                "clips_per_group": (1, 99),
+                "frames": (1, 100_000),
+                "fps": (1, 1000),
+                "seed": (0, 2**63 - 1),
+            },
+        )
+
+    @property
+    def test_groups(self) -> int:
+        """Groups 1 to this one are the test split."""
+        return max(1, round(0.28 * self.groups))
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names in label order."""
+        raise NotImplementedError
+
+    def videos(self) -> dict[str, SyntheticVideo]:
+        """Every video by its path under the root, such as ``RedSquareRight/v_RedSquareRight_g01_c01.avi``."""
+        return {
+            f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi": SyntheticVideo(label, group, clip)
+            for label, name in enumerate(self.class_names)
+            for group in range(1, self.groups + 1)
+            for clip in range(1, self.clips_per_group + 1)
+        }
 
 
 def check_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
@@ -48,34 +91,31 @@ def check_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) ->
 
 def write_folder(
     out: AnyPath,
-    settings: Mapping[str, Any],
-    videos: Mapping[str, SyntheticVideo],
-    draw: Callable[[SyntheticVideo], Tensor],
-    fps: float,
-    test_groups: int,
+    settings: SyntheticSettings,
+    render: Callable[[SyntheticVideo], Tensor],
+    recorded: Mapping[str, Any],
     show_progress: bool = False,
 ) -> None:
     """Write the settings, the lists and the videos that are not there yet; every file whole or not at all.
 
     Args:
         out: the root: class folders, ``ucfTrainTestlist/`` and ``toy_data.json`` (the settings).
-        settings: everything that fixes the set, JSON-able.
-        videos: by path under the root, in label order.
-        draw: a video's frames, uint8 ``[T, H, W, 3]``.
-        fps: frames a second of the files.
-        test_groups: groups 1 to this one are the test split.
+        settings: everything that fixes the set.
+        render: a video's frames, uint8 ``[T, H, W, 3]``.
+        recorded: the settings as JSON, by which a folder is known again.
         show_progress: show a progress bar.
 
     Raises:
         ValueError: if ``out`` holds a synthetic set with other settings, or other files.
     """
     out = Path(out)
-    _claim(out, settings)
-    _write_lists(out / ANNOTATIONS, videos, test_groups)
+    _claim(out, recorded)
+    videos = settings.videos()
+    _write_lists(out / ANNOTATIONS, videos, settings.test_groups)
     missing = {name: video for name, video in videos.items() if not (out / name).exists()}
     hidden = not show_progress
     for name in Progress(missing, title="drawing videos", unit="video", hidden=hidden):
-        write_avi(out / name, draw(missing[name]), fps)
+        write_avi(out / name, render(missing[name]), settings.fps)
 
 
 def _claim(out: Path, settings: Mapping[str, Any]) -> None:

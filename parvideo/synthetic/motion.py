@@ -26,8 +26,8 @@ class Law(ABC):
     radii: tuple[float, float] = (0.12, 0.14)
 
     @abstractmethod
-    def draw(self, speed: float, take: Random, radius: float, count: int) -> Array:
-        """Draw parameters ``[P]`` for ``count`` objects; ``speed`` is 1 or near it."""
+    def sample(self, speed: float, take: Random, radius: float, count: int) -> Array:
+        """Sample parameters ``[P]`` for ``count`` objects; ``speed`` is 1 or near it."""
 
     @abstractmethod
     def place(self, params: Array, time: Array, radius: float) -> Array:
@@ -46,7 +46,7 @@ class Bounce(Law):
 
     counts = (1, 2, 3)
 
-    def draw(self, speed: float, take: Random, radius: float, count: int) -> Array:
+    def sample(self, speed: float, take: Random, radius: float, count: int) -> Array:
         steep = take.uniform(0.45, 1.1, count)
         velocity = 0.65 * speed * np.stack([np.cos(steep), np.sin(steep)], -1)
         return np.concatenate([velocity, take.uniform(0, 1, (count, 2))], -1).ravel()
@@ -71,7 +71,7 @@ class Fall(Law):
 
     counts = (1, 2)
 
-    def draw(self, speed: float, take: Random, radius: float, count: int) -> Array:
+    def sample(self, speed: float, take: Random, radius: float, count: int) -> Array:
         rows = [
             np.full(count, 1.8 * speed**2),
             take.uniform(0.42, 0.62, count),
@@ -112,7 +112,7 @@ class Orbit(Law):
 
     counts = (1, 2)
 
-    def draw(self, speed: float, take: Random, radius: float, count: int) -> Array:
+    def sample(self, speed: float, take: Random, radius: float, count: int) -> Array:
         turn = take.choice([-1.0, 1.0]) * 2 * np.pi * 0.62 * speed
         return np.array([take.uniform(0.23, 0.3), turn, take.uniform(0, 2 * np.pi), count])
 
@@ -140,7 +140,7 @@ class Swing(Law):
 
     _length, _pivot = 0.6, -0.4
 
-    def draw(self, speed: float, take: Random, radius: float, count: int) -> Array:
+    def sample(self, speed: float, take: Random, radius: float, count: int) -> Array:
         side = take.uniform(-0.04, 0.04)
         turn = 2 * np.pi * 0.75 * speed
         return np.array([take.uniform(0.42, 0.52), turn, take.uniform(0, 2 * np.pi), side])
@@ -167,7 +167,7 @@ class Pass(Law):
 
     counts = (2,)
 
-    def draw(self, speed: float, take: Random, radius: float, count: int) -> Array:
+    def sample(self, speed: float, take: Random, radius: float, count: int) -> Array:
         velocity, phase = 0.65 * speed * take.uniform(0.8, 1.2, 2), take.uniform(0, 1, 2)
         middle, apart = take.uniform(-0.2, 0.2), take.uniform(0.13, 0.17) * take.choice([-1.0, 1.0])
         return np.array([*velocity, *phase, middle + apart / 2, middle - apart / 2])
@@ -192,7 +192,7 @@ class Collide(Law):
     counts = (2,)
     radii = (0.11, 0.13)
 
-    def draw(self, speed: float, take: Random, radius: float, count: int) -> Array:
+    def sample(self, speed: float, take: Random, radius: float, count: int) -> Array:
         return np.array([0.5 * speed, *take.uniform(0, 1, 2), take.uniform(-0.25, 0.25), take.integers(2)])
 
     def place(self, params: Array, time: Array, radius: float) -> Array:
@@ -222,7 +222,7 @@ class Hide(Law):
 
     radii = (0.115, 0.13)
 
-    def draw(self, speed: float, take: Random, radius: float, count: int) -> Array:
+    def sample(self, speed: float, take: Random, radius: float, count: int) -> Array:
         return np.array([0.7 * speed, take.uniform(0, 1), take.uniform(-0.3, 0.3)])
 
     def place(self, params: Array, time: Array, radius: float) -> Array:
@@ -241,7 +241,7 @@ class Pan(Law):
     radii = (0.105, 0.12)
     _turns = 2 * np.pi * 0.7 * np.linspace(0.75, 1.25, 11)
 
-    def draw(self, speed: float, take: Random, radius: float, count: int) -> Array:
+    def sample(self, speed: float, take: Random, radius: float, count: int) -> Array:
         heading, sway = take.uniform(0, 2 * np.pi), take.uniform(0.09, 0.11)
         room = _room(radius) - sway
         while True:

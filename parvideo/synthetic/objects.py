@@ -19,10 +19,9 @@ from torch import Tensor
 from parvideo.files import AnyPath, read_json
 from parvideo.synthetic.folder import (
     SETTINGS,
+    SyntheticSettings,
     SyntheticVideo,
     check_ranges,
-    count_test_groups,
-    name_videos,
     write_folder,
 )
 from parvideo.synthetic.motion import LAWS, PILLAR_WIDTH, Law, Pan
@@ -108,50 +107,32 @@ CLASSES = (
 
 
 @dataclass(frozen=True)
-class ObjectsSettings:
-    """Everything that fixes an objects set, frame for frame.
+class ObjectsSettings(SyntheticSettings):
+    """Everything that fixes an objects set, frame for frame; what every set has is in `SyntheticSettings`.
+
+    The first eight classes have a law of motion each, which is made for clips of 17 frames at 16 a second.
 
     Attributes:
-        num_classes: 1 to 24; the first eight have a law of motion each.
-        groups: scenes of a class, 2 to 99; the first 28 % (as in UCF-101), at least one, are the test split.
-        clips_per_group: clips of a scene, 1 to 99.
         size: pixels, the side of the square frame, even, 32 or more.
-        frames: frames of a video.
-        fps: frames a second of the files; the motion is made for clips of 17 frames at 16.
         contrast: of the background's blotches, 0 to 1; 0 is a plain background, which is easier to learn.
-        seed: of all scenes and clips, 0 or more.
     """
+
+    MOST_CLASSES = len(CLASSES)
 
     num_classes: int = len(CLASSES)
     groups: int = 16
     clips_per_group: int = 8
-    size: int = 64
     frames: int = 33
     fps: float = 16.0
-    contrast: float = 1.0
     seed: int = 0
+    size: int = 64
+    contrast: float = 1.0
 
     def __post_init__(self) -> None:
-        check_ranges(
-            self,
-            {
-                "num_classes": (1, len(CLASSES)),
-                "groups": (2, 99),
-                "clips_per_group": (1, 99),
-                "size": (32, 4096),
-                "frames": (1, 100_000),
-                "fps": (1, 1000),
-                "contrast": (0, 1),
-                "seed": (0, 2**63 - 1),
-            },
-        )
+        super().__post_init__()
+        check_ranges(self, {"size": (32, 4096), "contrast": (0, 1)})
         if self.size % 2:
             raise ValueError(f"size is {self.size}; MPEG-4 needs an even number")
-
-    @property
-    def test_groups(self) -> int:
-        """Groups 1 to this one are the test split."""
-        return count_test_groups(self.groups)
 
     @property
     def class_names(self) -> list[str]:
@@ -189,11 +170,6 @@ class Scene:
     contrast: float
 
 
-def objects_videos(settings: ObjectsSettings) -> dict[str, SyntheticVideo]:
-    """Every video by its path under the root, such as ``BounceRedDisc/v_BounceRedDisc_g01_c01.avi``."""
-    return name_videos(settings.class_names, settings.groups, settings.clips_per_group)
-
-
 def write_objects_data(out: AnyPath, settings: ObjectsSettings, show_progress: bool = False) -> None:
     """Write an objects set as MPEG-4 AVI files and lists in UCF-101's layout; what is there already is kept.
 
@@ -207,15 +183,8 @@ def write_objects_data(out: AnyPath, settings: ObjectsSettings, show_progress: b
     Raises:
         ValueError: if ``out`` holds a synthetic set with other settings, or other files.
     """
-    write_folder(
-        out,
-        {"preset": "bench", **asdict(settings)},
-        objects_videos(settings),
-        lambda video: draw_objects_clip(settings, video),
-        settings.fps,
-        settings.test_groups,
-        show_progress,
-    )
+    recorded = {"preset": "bench", **asdict(settings)}
+    write_folder(out, settings, lambda video: render_objects_clip(settings, video), recorded, show_progress)
 
 
 def read_objects_settings(root: AnyPath) -> ObjectsSettings:
@@ -235,8 +204,8 @@ def read_objects_settings(root: AnyPath) -> ObjectsSettings:
     return ObjectsSettings(**{name: held[name] for name in known})
 
 
-def draw_objects_clip(settings: ObjectsSettings, video: SyntheticVideo) -> Tensor:
-    """Draw one clip, the same bit for bit for the same settings: uint8 ``[frames, size, size, 3]``."""
+def render_objects_clip(settings: ObjectsSettings, video: SyntheticVideo) -> Tensor:
+    """Render one clip, the same bit for bit for the same settings: uint8 ``[frames, size, size, 3]``."""
     return render(objects_scene(settings, video), settings.size)
 
 
@@ -250,7 +219,7 @@ def objects_scene(settings: ObjectsSettings, video: SyntheticVideo) -> Scene:
     backdrop = np.concatenate(
         [shared.uniform(60, 105, 1), shared.uniform(-5, 5, 2), shared.uniform(0, 1, 12)]
     )
-    params = law.draw(speed, take, radius, count)
+    params = law.sample(speed, take, radius, count)
     time = np.arange(settings.frames) / settings.fps
     places = law.place(params, time, radius)
     camera = law.camera(params, time) if isinstance(law, Pan) else np.zeros((len(time), 2))
@@ -260,7 +229,7 @@ def objects_scene(settings: ObjectsSettings, video: SyntheticVideo) -> Scene:
 
 
 def render(scene: Scene, size: int) -> Tensor:
-    """Draw a scene: uint8 ``[T, size, size, 3]``."""
+    """Render a scene: uint8 ``[T, size, size, 3]``."""
     axis = ((np.arange(size) + 0.5) / size - 0.5).astype(np.float32)
     x, y = axis[None, None, :], axis[None, :, None]
     picture = _backdrop(scene, x, y)

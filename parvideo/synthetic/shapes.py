@@ -12,15 +12,14 @@ from torch import Tensor
 
 from parvideo.files import AnyPath
 from parvideo.synthetic.folder import (
+    SyntheticSettings,
     SyntheticVideo,
     check_ranges,
-    count_test_groups,
-    name_videos,
     write_folder,
 )
 from parvideo.synthetic.outlines import SHAPES, Array, shape_distance
 
-__all__ = ["ShapesSettings", "SyntheticVideo", "draw_shapes_clip", "shapes_videos", "write_shapes_data"]
+__all__ = ["ShapesSettings", "SyntheticVideo", "render_shapes_clip", "write_shapes_data"]
 
 _MOTIONS = ("Right", "Left", "Up", "Down", "Orbit", "Spin", "Pulse", "Swing")
 _COLOURS = {
@@ -37,59 +36,36 @@ MAX_CLASSES = len(SHAPES) * len(_MOTIONS) * len(_COLOURS)
 
 
 @dataclass(frozen=True)
-class ShapesSettings:
-    """Everything that fixes a shapes set, frame for frame.
+class ShapesSettings(SyntheticSettings):
+    """Everything that fixes a shapes set, frame for frame; what every set has is in `SyntheticSettings`.
+
+    The first eight classes differ in shape, motion and colour at once.
 
     Attributes:
-        num_classes: 1 to 512; the first eight differ in shape, motion and colour at once.
-        groups: scenes of a class, 2 to 99; the first 28 % (as in UCF-101), at least one, are the test split.
-        clips_per_group: clips of a scene, 1 to 99.
         height, width: pixels, even, 16 or more.
-        frames: frames of a clip.
-        fps: frames a second of the files.
-        seed: of all scenes and clips, 0 or more.
     """
+
+    MOST_CLASSES = MAX_CLASSES
 
     num_classes: int = 8
     groups: int = 8
     clips_per_group: int = 6
-    height: int = 48
-    width: int = 64
     frames: int = 40
     fps: float = 25.0
     seed: int = 0
+    height: int = 48
+    width: int = 64
 
     def __post_init__(self) -> None:
-        check_ranges(
-            self,
-            {
-                "num_classes": (1, MAX_CLASSES),
-                "groups": (2, 99),
-                "clips_per_group": (1, 99),
-                "height": (16, 4096),
-                "width": (16, 4096),
-                "frames": (1, 100_000),
-                "fps": (1, 1000),
-                "seed": (0, 2**63 - 1),
-            },
-        )
+        super().__post_init__()
+        check_ranges(self, {"height": (16, 4096), "width": (16, 4096)})
         if self.height % 2 or self.width % 2:
             raise ValueError(f"height is {self.height} and width {self.width}; MPEG-4 needs even numbers")
-
-    @property
-    def test_groups(self) -> int:
-        """Groups 1 to this one are the test split."""
-        return count_test_groups(self.groups)
 
     @property
     def class_names(self) -> list[str]:
         """Names in label order."""
         return [f"{c}{s}{m}" for s, m, c in map(_class_parts, range(self.num_classes))]
-
-
-def shapes_videos(settings: ShapesSettings) -> dict[str, SyntheticVideo]:
-    """Every video by its path under the root, such as ``RedSquareRight/v_RedSquareRight_g01_c01.avi``."""
-    return name_videos(settings.class_names, settings.groups, settings.clips_per_group)
 
 
 def write_shapes_data(out: AnyPath, settings: ShapesSettings, show_progress: bool = False) -> None:
@@ -105,19 +81,12 @@ def write_shapes_data(out: AnyPath, settings: ShapesSettings, show_progress: boo
     Raises:
         ValueError: if ``out`` holds a shapes set with other settings, or other files.
     """
-    write_folder(
-        out,
-        asdict(settings),
-        shapes_videos(settings),
-        lambda video: draw_shapes_clip(settings, video),
-        settings.fps,
-        settings.test_groups,
-        show_progress,
-    )
+    recorded = asdict(settings)
+    write_folder(out, settings, lambda video: render_shapes_clip(settings, video), recorded, show_progress)
 
 
-def draw_shapes_clip(settings: ShapesSettings, video: SyntheticVideo) -> Tensor:
-    """Draw one clip, the same bit for bit for the same settings: uint8 ``[frames, height, width, 3]``."""
+def render_shapes_clip(settings: ShapesSettings, video: SyntheticVideo) -> Tensor:
+    """Render one clip, the same bit for bit for the same settings: uint8 ``[frames, height, width, 3]``."""
     scene = np.random.default_rng([settings.seed, video.label, video.group])
     take = np.random.default_rng([settings.seed, video.label, video.group, video.clip])
     shape, motion, colour = _class_parts(video.label)

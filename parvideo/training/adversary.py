@@ -10,7 +10,7 @@ from parvideo.tokenizer.losses import LeCAM, discriminator_hinge, generator_hing
 class Adversary(nn.Module):
     """A discriminator and how it is used.
 
-    From step ``start`` on the discriminator trains alone; after ``warmup_steps`` more its judgement enters
+    From step ``start`` on the discriminator trains alone; after ``warmup_steps`` more its loss enters
     the tokenizer's loss, with a weight that rises from 0 to ``weight`` over ``ramp_steps``.
 
     Args:

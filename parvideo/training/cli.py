@@ -6,7 +6,6 @@ import signal
 import sys
 import warnings
 from argparse import SUPPRESS, ArgumentError
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerStatus
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from parvideo.files import atomic_path, check_file, read_json
+from parvideo.files import atomic_path, read_json
 from parvideo.pretrained.folder import CONFIG
 from parvideo.training.callbacks.checkpoint import RunCheckpoints
 from parvideo.training.callbacks.cuda import CudaSettings
@@ -32,6 +31,7 @@ from parvideo.training.callbacks.misc import Compile, StepProgress, StepSeed
 from parvideo.training.callbacks.samples import SampleClips, StepLosses
 from parvideo.training.callbacks.throughput import Throughput
 from parvideo.training.checkpoints import FOLDER, AtomicCheckpointIO, read_checkpoint
+from parvideo.training.configs import read_configs
 from parvideo.training.costs_report import CostSettings, costs_report
 from parvideo.training.fit_options import DESCRIPTION, OLD_NAMES, RUN_OPTIONS
 from parvideo.training.fsdp import ShardedStrategy, check_strategy
@@ -116,7 +116,7 @@ class FitCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; the process's own arguments are the whole program's and not looked at."""
-        _check_configs(args)
+        args = read_configs(args)
         parser.exit_on_error = False  # one line, as of every command, in place of sixty of usage
         try:
             self.config = _at_home(parser.parse_args(args))
@@ -347,21 +347,6 @@ def _underscored(arguments: list[str]) -> list[str]:
             (f"--{name[2:].replace('-', '_')}" if name.startswith("--") else name) + equals + value
         )
     return spelled
-
-
-def _check_configs(arguments: list[str]) -> None:
-    """Raise OSError or ValueError, naming the file, for a config that cannot be read or is no YAML."""
-    given = [after for word, after in pairwise(arguments) if word in ("--config", "-c")]
-    given += [word.partition("=")[2] for word in arguments if word.startswith("--config=")]
-    for name in given:
-        path = check_file(name)
-        try:
-            yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else "?"
-            raise ValueError(f"{path} is no YAML: {error.problem} in line {line}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is no YAML: {error}") from error
 
 
 def _at_home(value: Any) -> Any:

@@ -54,7 +54,7 @@ class TransformerCosts:
     def of(cls, config: Mapping[str, Any], order: GenerationOrder) -> "TransformerCosts":
         """The costs of the transformer with this `VideoTransformer.config`, in an order."""
         head_dim = config["dim"] // config["num_heads"]
-        places = sum(order.grid) if config["target_positions"] else 0
+        places = sum(order.grid) if config["target_position_embedding"] else 0
         places += len(config["order_names"])
         return cls(
             tokens=order.num_tokens,
@@ -65,7 +65,7 @@ class TransformerCosts:
             + 1
             + config["num_transitions"]
             + places,
-            outputs=sum(config["factors"] or [config["codebook_size"]]),
+            outputs=sum(config["codebook_factors"] or [config["codebook_size"]]),
             dim=config["dim"],
             layers=config["num_layers"],
             heads=config["num_heads"],

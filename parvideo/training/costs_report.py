@@ -34,7 +34,7 @@ class CostSettings:
         codebook_size: number of different tokens.
         class_count: number of classes.
         clips: clips of the training set, each once.
-        factors: of a factorised head to compare with; their product must be the codebook's size.
+        codebook_factors: of a factorised head to compare with; their product must be the codebook's size.
         mfu: part of a device's peak that training reaches; stated, not known.
         devices: how many the config's batch is meant for, when it states no `global_batch`.
     """
@@ -43,7 +43,7 @@ class CostSettings:
     codebook_size: int = 64000
     class_count: int = 101
     clips: int = 9537
-    factors: tuple[int, ...] | None = (512, 125)
+    codebook_factors: tuple[int, ...] | None = (512, 125)
     mfu: float = 0.4
     devices: int = 8
 
@@ -101,16 +101,20 @@ def _generator_report(
         grid, codes, classes = data.spec.grid, data.spec.codebook_size, len(data.spec.class_names)
         clips, found = len(data.train_tokens), f"found in {data.tokens}"
 
-    def build(factors: Any) -> TransformerCosts:
+    def build(codebook_factors: Any) -> TransformerCosts:
         with torch.device("meta"):
-            network = module.make_transformer(grid, codes, classes, factors=factors)
+            network = module.make_transformer(grid, codes, classes, codebook_factors=codebook_factors)
         return TransformerCosts.of(network.config, module.order_specs[0].build(grid))
 
-    own = module.transformer_settings["factors"]
+    own = module.transformer_settings["codebook_factors"]
     costs = build(own)
     heads = {"whole" if own is None else _product(own): costs}
-    if own is None and settings.factors is not None and math.prod(settings.factors) == codes:
-        heads[_product(settings.factors)] = build(settings.factors)
+    if (
+        own is None
+        and settings.codebook_factors is not None
+        and math.prod(settings.codebook_factors) == codes
+    ):
+        heads[_product(settings.codebook_factors)] = build(settings.codebook_factors)
     steps = len(module.order_specs[0].build(grid).step_slots)
     lines = [
         f"tokens          {_product(grid)} = {costs.tokens} a clip, {codes} codes, {classes} classes: "
@@ -200,7 +204,8 @@ def _tokenizer_report(
     average: bool,
 ) -> str:
     """Counted by running it without numbers, on the meta device: convolutions have no short formula."""
-    shape = (1, data.frames, data.size, data.size, 3)
+    frames, height, width = data.clip_format.shape
+    shape = (1, frames, height, width, 3)
     module = module.to("meta")
     generator_saved, generator_flops = _trace(module, shape, adversarial=False)
     total_saved, total_flops = _trace(module, shape, adversarial=True)
@@ -209,9 +214,9 @@ def _tokenizer_report(
     state = (tokenizer + adversary) * (2 * FLOAT32 + ADAM_BYTES) + tokenizer * (FLOAT32 if average else 0)
     # Forward and backward of all, and the discriminator's own step on real and reconstructed clips.
     flops = 3 * total_flops + 2 * 3 * (total_flops - generator_flops)
-    grid = module.tokenizer.latent_grid((data.frames, data.size, data.size))
+    grid = module.tokenizer.latent_grid((frames, height, width))
     lines = [
-        f"clips           {data.frames}x{data.size}x{data.size} pixels to {_product(grid)} tokens",
+        f"clips           {frames}x{height}x{width} pixels to {_product(grid)} tokens",
         f"parameters      tokenizer {tokenizer:,}, discriminator {adversary:,}",
         f"training        {max_steps:,} steps of {data.batch_size} clips a device",
         f"operations      {generator_flops / 2e12:.2f} TMAC a clip encoded and decoded; "

@@ -12,11 +12,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from parvideo.checks import check_seed, whole_number
 from parvideo.datasets import ClipDataset, ClipItem, TokenDataset, TokenItem, VideoList, load_videos
+from parvideo.datasets.clip_format import UNKNOWN, ClipFormat
 from parvideo.datasets.skipped import check_classes, clip_lines, listing_lines
 from parvideo.datasets.tokens import check_alike
-from parvideo.pretrained.folder import TOKENIZER, fingerprint, load_extra
+from parvideo.pretrained.folder import TOKENIZER, fingerprint, load_clip_format
 from parvideo.training.private_apis import batches_begun
-from parvideo.training.samplers import Draw, EndlessBatches, held_out_batches
+from parvideo.training.samplers import EndlessBatches, SampleKey, held_out_batches
 
 
 class _EndlessDataModule(lightning.LightningDataModule):
@@ -126,7 +127,8 @@ class ClipDataModule(_EndlessDataModule):
         super().__init__(batch_size, val_batch_size, num_workers, seed)
         check_held_out_time(held_out_time, split_index)
         self.annotations = annotations
-        self.root, self.frames, self.size, self.fps, self.stride = root, frames, size, fps, stride
+        self.root = root
+        self.clip_format = ClipFormat(frames, size, fps, stride)
         self.split_index, self.held_out_time, self.flip, self.val_clips = (
             split_index,
             held_out_time,
@@ -153,21 +155,17 @@ class ClipDataModule(_EndlessDataModule):
             self.val_dataset = torch.utils.data.Subset(self.val_dataset, chosen[: self.val_clips].tolist())
         self.class_names = self.train_clips.class_names or []
 
-    @property
-    def clip_form(self) -> dict[str, Any]:
-        """Frames, size, fps and stride of the clips; what is trained on them is applied to the like."""
-        return {"frames": self.frames, "size": self.size, "fps": self.fps, "stride": self.stride}
-
     def clips(self, split: str) -> ClipDataset:
         """The clips of split "train" (random ones) or "test" (each video's centre one)."""
         videos, span = split_videos(self.root, split, self.split_index, self.held_out_time, self.annotations)
         training = split == "train"
+        frames, size, _ = self.clip_format.shape
         clips = ClipDataset(
             videos,
-            frames=self.frames,
-            size=self.size,
-            fps=self.fps,
-            stride=self.stride,
+            frames=frames,
+            size=size,
+            fps=self.clip_format.fps,
+            stride=self.clip_format.stride,
             policy="random" if training else "center",
             seed=self.seed,
             flip=self.flip and training,
@@ -252,8 +250,8 @@ class ClipsByEpoch(Dataset[ClipItem]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, draw: Draw) -> ClipItem:
-        return self.clips.draw(*draw)
+    def __getitem__(self, key: SampleKey) -> ClipItem:
+        return self.clips.clip_at(*key)
 
 
 @dataclass(frozen=True)
@@ -265,14 +263,14 @@ class TokenSpec:
         codebook_size: number of different tokens.
         class_names: class names in label order.
         tokenizer: the model folder of the tokenizer that made them.
-        clip_form: frames, size, fps and stride of the clips that were tokenized.
+        clip_format: of the clips that were tokenized.
     """
 
     grid: tuple[int, int, int]
     codebook_size: int
     class_names: list[str]
     tokenizer: Path
-    clip_form: dict[str, Any]
+    clip_format: ClipFormat = UNKNOWN
 
 
 class TokenDataModule(_EndlessDataModule):
@@ -311,7 +309,11 @@ class TokenDataModule(_EndlessDataModule):
         check_alike(self.train_tokens, self.val_tokens)
         manifest = self.train_tokens.manifest
         self.spec = TokenSpec(
-            manifest.grid, manifest.codebook_size, manifest.class_names, tokenizer, load_extra(tokenizer)
+            manifest.grid,
+            manifest.codebook_size,
+            manifest.class_names,
+            tokenizer,
+            load_clip_format(tokenizer),
         )
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -332,5 +334,5 @@ class _TokensByEpoch(Dataset[TokenItem]):
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def __getitem__(self, draw: Draw) -> TokenItem:
-        return self.tokens[draw[1]]
+    def __getitem__(self, key: SampleKey) -> TokenItem:
+        return self.tokens[key[1]]

@@ -8,11 +8,13 @@ import lightning
 import torch
 from torch import Size
 
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.files import sha256_json
-from parvideo.pretrained.folder import order_data, read_transformer_config
+from parvideo.pretrained.orders import order_data, read_transformer_config
 from parvideo.training.data import ClipDataModule, TokenDataModule
 from parvideo.training.generator import GeneratorModule
 from parvideo.training.tokenizer import TokenizerModule
+from parvideo.transformer.model import current_names
 
 FREE = frozenset({"dropout", "attention_dropout", "gradient_checkpointing", "checkpoint_activations"})
 """Settings in a model's configuration that another start of the run may change: no weight depends on them."""
@@ -34,14 +36,14 @@ def describe(module: lightning.LightningModule, data: Any) -> dict[str, Any]:
             "tokenizer": str(spec.tokenizer.absolute()),
             "tokenizer_fingerprint": data.train_tokens.manifest.tokenizer,
             "orders": [order_data(order.build(spec.grid)) for order in module.order_specs],
-            "extra": spec.clip_form,
+            "clip_format": spec.clip_format.to_dict(),
         }
     if isinstance(module, TokenizerModule):
         return {
             "kind": "tokenizer",
             "class": type(module.tokenizer).__name__,
             "config": module.tokenizer.config,
-            "extra": data.clip_form if isinstance(data, ClipDataModule) else {},
+            "clip_format": data.clip_format.to_dict() if isinstance(data, ClipDataModule) else {},
         }
     return {}
 
@@ -90,11 +92,13 @@ def model_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iter
     orders = [_order_names(each) if each["kind"] == "generator" else [] for each in (there, here)]
     if orders[0] != orders[1]:
         yield _two("the order is", *(", ".join(names) for names in orders))
-    for part in ("extra", "config"):
-        one, two = _plain(there[part]), _plain(here[part])
-        for name in one.keys() & two.keys() - FREE:
-            if one[name] != two[name]:
-                yield _two(f"{name} is", *_short(one[name], two[name]))
+    formats = [described_format(each) for each in (there, here)]
+    for name in formats[0].differences(formats[1]):
+        yield _two(f"{name} is", *(str(getattr(each, name)) for each in formats))
+    one, two = (_plain(current_names(each["config"])) for each in (there, here))
+    for name in one.keys() & two.keys() - FREE:
+        if one[name] != two[name]:
+            yield _two(f"{name} is", *_short(one[name], two[name]))
 
 
 def shape_differences(there: Mapping[str, Size], here: Mapping[str, Size]) -> Iterator[str]:
@@ -110,6 +114,11 @@ def shape_differences(there: Mapping[str, Size], here: Mapping[str, Size]) -> It
             return
 
 
+def described_format(description: Mapping[str, Any]) -> ClipFormat:
+    """The clips that a checkpoint's model was trained on; checkpoints of before say it in ``extra``."""
+    return ClipFormat.from_dict(description.get("clip_format") or description.get("extra", {}))
+
+
 def _transformer(module: GeneratorModule, data: TokenDataModule) -> Any:
     if hasattr(module, "transformer"):
         return module.transformer
@@ -120,7 +129,7 @@ def _transformer(module: GeneratorModule, data: TokenDataModule) -> Any:
 
 def _order_names(description: Mapping[str, Any]) -> list[str]:
     """The orders that a description names, whichever parvideo wrote it."""
-    said = description.get("orders") or description["extra"].get("orders", [])
+    said = description.get("orders") or description.get("extra", {}).get("orders", [])
     return [order.name for order in read_transformer_config(description["config"], said)[1]]
 
 

@@ -152,7 +152,7 @@ def place_like(value: Tensor, reference: Tensor) -> Tensor:
     )
 
 
-def plain(value: Tensor) -> Tensor:
+def as_local_tensor(value: Tensor) -> Tensor:
     """A number that may be the result of computing with sharded tensors, as an ordinary tensor."""
     whole: Tensor = value.full_tensor() if isinstance(value, DTensor) else value
     return whole

@@ -43,7 +43,7 @@ class GeneratorModule(lightning.LightningModule):
         num_kv_heads: key and value heads; as many as ``num_heads`` if null.
         ffn_hidden: width of the feed-forward layers; LLaMA's 8/3 · dim if null.
         qk_norm: normalise queries and keys.
-        factors: predict each token as digits below these factors (large codebooks); whole if null.
+        codebook_factors: predict each token as digits below these factors (large codebooks); whole if null.
         dropout: on embeddings and residuals.
         attention_dropout: on attention weights. Anything but 0 rules out the kernels that are quick on a GPU
             (FlexAttention, flash, cuDNN).
@@ -58,8 +58,8 @@ class GeneratorModule(lightning.LightningModule):
         more_orders: further orders to train the same weights on; each batch is trained in one order of them
             all, drawn from the batch's number. The model then generates in any of them
             (`VideoPipeline.generate`, ``order``).
-        target_positions: tell the transformer which token each slot predicts (see `VideoTransformer`); with
-            ``more_orders`` it is told in any case. The paper does not.
+        target_position_embedding: tell the transformer which token each slot predicts (see
+            `VideoTransformer`); with ``more_orders`` it is told in any case. The paper does not.
         query_positions: ``target`` turns a slot's query by the place of the token it predicts, ``source`` by
             that of the token it is fed, as the paper does (see `VideoTransformer`).
         order_weights: how often each order is drawn, in proportion, by the orders' names: ``{1x1x1: 3, 1x4x4:
@@ -92,7 +92,7 @@ class GeneratorModule(lightning.LightningModule):
         num_kv_heads: int | None = None,
         ffn_hidden: int | None = None,
         qk_norm: bool = False,
-        factors: list[int] | None = None,
+        codebook_factors: list[int] | None = None,
         dropout: float = 0.1,
         attention_dropout: float = 0.0,
         label_dropout: float = 0.1,
@@ -104,7 +104,7 @@ class GeneratorModule(lightning.LightningModule):
         final_lr: float = 0.0,
         max_steps: int | None = None,
         more_orders: Sequence[OrderSpec] = (),
-        target_positions: bool = False,
+        target_position_embedding: bool = False,
         query_positions: QueryPositions = "source",
         order_weights: dict[str, float] | None = None,
         order_embedding: bool = False,
@@ -137,11 +137,11 @@ class GeneratorModule(lightning.LightningModule):
             "num_kv_heads": num_kv_heads,
             "ffn_hidden": ffn_hidden,
             "qk_norm": qk_norm,
-            "factors": factors,
+            "codebook_factors": codebook_factors,
             "dropout": dropout,
             "attention_dropout": attention_dropout,
             "gradient_checkpointing": gradient_checkpointing,
-            "target_positions": target_positions or bool(more_orders),
+            "target_position_embedding": target_position_embedding or bool(more_orders),
             "query_positions": query_positions,
             "order_names": names if order_embedding else [],
         }
@@ -235,7 +235,7 @@ class GeneratorModule(lightning.LightningModule):
         """Cross entropy ``[B, N]`` in an order, of tokens ``[B, t, h, w]`` given labels ``[B]``."""
         ordered = order.flatten(tokens)
         logits = self.transformer(ordered, labels, self.transformer.layout(order))
-        return next_token_loss(logits, ordered, self.transformer.factors)
+        return next_token_loss(logits, ordered, self.transformer.codebook_factors)
 
     @property
     def taught_share(self) -> float:
@@ -253,14 +253,14 @@ class GeneratorModule(lightning.LightningModule):
         The teacher comes second: under autocast a weight's copy that it made first would have no gradient.
         """
         assert self.teacher is not None
-        teacher, factors = self.orders[self.teacher], self.transformer.factors
+        teacher, codebook_factors = self.orders[self.teacher], self.transformer.codebook_factors
         ordered, raster = order.flatten(tokens), teacher.flatten(tokens)
         logits = self.transformer(ordered, labels, self.transformer.layout(order))
         with as_teacher(self.transformer):
             taught = self.transformer(raster, labels, self.transformer.layout(teacher))
         there = teacher.inverse[order.permutation].to(taught.device)  # the teacher's slot of each token
-        divergences = token_divergence(taught[:, there], logits, factors)
-        return next_token_loss(logits, ordered, factors), divergences
+        divergences = token_divergence(taught[:, there], logits, codebook_factors)
+        return next_token_loss(logits, ordered, codebook_factors), divergences
 
     def _drawn_order(self) -> GenerationOrder:
         """The order of this batch: drawn from its number, so the same on all devices and after a resume."""

@@ -26,6 +26,7 @@ from parvideo.training.description import (
     training_set,
 )
 from parvideo.training.private_apis import saved_batches, set_last_rates, set_progress
+from parvideo.transformer.model import RENAMED
 
 RECORD = "parvideo_run"
 Settings = dict[str, Any]
@@ -65,7 +66,7 @@ class RunState(lightning.Callback):
         """Let the loops and the data go on after the checkpoint's last whole step."""
         del pl_module
         samples = _samples(checkpoint, self.earlier, trainer)
-        batches = _go_on(checkpoint, trainer)
+        batches = _restore_progress(checkpoint, trainer)
         trainer.datamodule.begun_at = (samples, batches)  # type: ignore[attr-defined]
         self._resumed = True
 
@@ -221,13 +222,18 @@ def earlier_settings(path: Path, checkpoint: Mapping[str, Any]) -> Settings:
     From its record; checkpoints of parvideo 0.1 have none, and for them from the config of their run folder.
     """
     if RECORD in checkpoint:
-        return dict(checkpoint[RECORD]["settings"])
+        return _by_current_names(checkpoint[RECORD]["settings"])
     config = path.parent.parent / "config.yaml"
     try:
         content = yaml.safe_load(config.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
-    return flat_settings(content) if isinstance(content, dict) else {}
+    return _by_current_names(flat_settings(content)) if isinstance(content, dict) else {}
+
+
+def _by_current_names(settings: Mapping[str, Any]) -> Settings:
+    renamed = {f"model.{old}": f"model.{new}" for old, new in RENAMED.items()}
+    return {renamed.get(name, name): value for name, value in settings.items()}
 
 
 def flat_settings(config: Mapping[str, Any], prefix: str = "") -> Settings:
@@ -288,7 +294,7 @@ def _samples(checkpoint: Mapping[str, Any], earlier: Settings, trainer: lightnin
     return int(batches * earlier.get("data.batch_size", data.batch_size) * trainer.world_size)
 
 
-def _go_on(checkpoint: dict[str, Any], trainer: lightning.Trainer) -> int:
+def _restore_progress(checkpoint: dict[str, Any], trainer: lightning.Trainer) -> int:
     """Rewrite the loops' progress to what it is right after the last whole step, in this run's batches.
 
     A checkpoint from a run's end says that its epoch is over, one from the middle counts batches of the

@@ -1,6 +1,6 @@
 """Batches: which samples training sees, in an order that (seed, place) alone fixes.
 
-The draw at a place is known without the draws before it, so a run that starts again after p samples goes on
+The sample at a place is known without those before it, so a run that starts again after p samples goes on
 with exactly the samples it would have seen, on any number of devices and with any batch size.
 """
 
@@ -13,15 +13,15 @@ from torch.utils.data import Sampler
 
 from parvideo.checks import place_seed
 
-Draw = tuple[int, int]
+SampleKey = tuple[int, int]
 """A sample to read: (epoch, index)."""
 
 
-class EndlessBatches(Sampler[list[Draw]]):
+class EndlessBatches(Sampler[list[SampleKey]]):
     """Shuffled samples for ever: every epoch is a permutation of all samples, and epochs follow seamlessly.
 
-    Draw number p is entry ``p mod length`` of the permutation of epoch ``p // length``. Batch b over all
-    devices holds draws b·W·B to (b+1)·W·B - 1, of which device r takes the r-th B; so nothing is dropped,
+    Sample number p is entry ``p mod length`` of the permutation of epoch ``p // length``. Batch b over all
+    devices holds samples b·W·B to (b+1)·W·B - 1, of which device r takes the r-th B; so nothing is dropped,
     padded or seen twice, and a batch's samples do not depend on how many devices share it.
     """
 
@@ -57,24 +57,24 @@ class EndlessBatches(Sampler[list[Draw]]):
         self.rank, self.world_size, self.start = rank, world_size, start
         self.started_at = 0
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         self.started_at = self.start()  # asked now, not at the first next()
         return self._batches(self.started_at)
 
-    def batch(self, number: int) -> list[Draw]:
-        """The samples on this device of batch ``number`` of a run that begins at the first draw."""
+    def batch(self, number: int) -> list[SampleKey]:
+        """The samples on this device of batch ``number`` of a run that begins at the first sample."""
         return self._batch_at(number * self.world_size * self.batch_size)
 
-    def _batch_at(self, place: int) -> list[Draw]:
+    def _batch_at(self, place: int) -> list[SampleKey]:
         first = place + self.rank * self.batch_size
-        return [self._draw(own) for own in range(first, first + self.batch_size)]
+        return [self._key(own) for own in range(first, first + self.batch_size)]
 
-    def _batches(self, place: int) -> Iterator[list[Draw]]:
+    def _batches(self, place: int) -> Iterator[list[SampleKey]]:
         while True:
             yield self._batch_at(place)
             place += self.world_size * self.batch_size
 
-    def _draw(self, place: int) -> Draw:
+    def _key(self, place: int) -> SampleKey:
         epoch, entry = divmod(place, self.length)
         return epoch, int(self._permutation(epoch)[entry])
 

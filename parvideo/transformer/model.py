@@ -23,6 +23,14 @@ from parvideo.transformer.rotary import (
     rotary_tables,
 )
 
+RENAMED = {"factors": "codebook_factors", "target_positions": "target_position_embedding"}
+"""What settings are called now that earlier versions' configurations, checkpoints and YAML call otherwise."""
+
+
+def current_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A transformer's configuration by today's names of its settings."""
+    return {RENAMED.get(name, name): value for name, value in config.items()}
+
 
 class VideoTransformer(nn.Module):
     """An autoregressive transformer over the slots of a generation order (LLaMA-style, as in PAR).
@@ -49,12 +57,14 @@ class VideoTransformer(nn.Module):
         special_positions: positions of class and transition slots, see `rotary_tables`.
         norm_eps: of every RMSNorm.
         gradient_checkpointing: recompute each block in the backward pass instead of storing it.
-        factors: predict a token as digits below these factors, whose product is ``codebook_size`` (see
-            `parvideo.transformer.factorization`): the head then has their sum of outputs, not their product.
+        codebook_factors: predict a token as digits below these factors, whose product is ``codebook_size``
+            (see `parvideo.transformer.factorization`): the head then has their sum of outputs, not their
+            product.
         num_transitions: transition tokens to hold: the most that an order it is given needs
-            (`GenerationOrder.num_transitions`). With ``target_positions`` one model can serve several orders.
-        target_positions: add to what a slot is fed an embedding of the place it predicts, which a model of
-            several orders cannot know otherwise.
+            (`GenerationOrder.num_transitions`). With ``target_position_embedding`` one model can serve
+            several orders.
+        target_position_embedding: add to what a slot is fed an embedding of the place it predicts, which a
+            model of several orders cannot know otherwise (as in RAR and sigma-GPT).
         query_positions: turn a slot's query by the place of the token it is fed (``source``, as published
             weights expect) or of the token it predicts (``target``), see `rotary_tables`.
         order_names: tell the model which of these orders it is in, by an embedding for each that is added to
@@ -82,9 +92,9 @@ class VideoTransformer(nn.Module):
         special_positions: SpecialPositions = "target",
         norm_eps: float = 1e-5,
         gradient_checkpointing: bool = False,
-        factors: Sequence[int] | None = None,
+        codebook_factors: Sequence[int] | None = None,
         num_transitions: int = 0,
-        target_positions: bool = False,
+        target_position_embedding: bool = False,
         query_positions: QueryPositions = "source",
         order_names: Sequence[str] = (),
     ) -> None:
@@ -116,7 +126,9 @@ class VideoTransformer(nn.Module):
             )
         axis_dims(dim // num_heads, grid)
         check_positions(special_positions, query_positions)
-        self.factors = None if factors is None else check_factors(factors, codebook_size)
+        self.codebook_factors = (
+            None if codebook_factors is None else check_factors(codebook_factors, codebook_size)
+        )
         t, h, w = grid
         self.grid: Grid = (t, h, w)
         self.codebook_size = codebook_size
@@ -138,9 +150,9 @@ class VideoTransformer(nn.Module):
             "special_positions": special_positions,
             "norm_eps": norm_eps,
             "gradient_checkpointing": gradient_checkpointing,
-            "factors": None if factors is None else list(factors),
+            "codebook_factors": None if codebook_factors is None else list(codebook_factors),
             "num_transitions": num_transitions,
-            "target_positions": target_positions,
+            "target_position_embedding": target_position_embedding,
             "query_positions": query_positions,
             "order_names": list(order_names),
         }
@@ -148,7 +160,7 @@ class VideoTransformer(nn.Module):
         self.class_embedding = nn.Embedding(num_classes + 1, dim)
         self.transition_embedding = nn.Embedding(num_transitions, dim)
         self.target_embedding = nn.ModuleList(
-            nn.Embedding(size, dim) for size in (grid if target_positions else ())
+            nn.Embedding(size, dim) for size in (grid if target_position_embedding else ())
         )
         self.order_embedding = nn.Embedding(len(order_names), dim) if order_names else None
         self.embedding_dropout = nn.Dropout(dropout)
@@ -159,14 +171,16 @@ class VideoTransformer(nn.Module):
             for _ in range(num_layers)
         )
         self.norm = RMSNorm(dim, eps=norm_eps)
-        self.head = nn.Linear(dim, sum(self.factors) if self.factors else codebook_size, bias=False)
+        self.head = nn.Linear(
+            dim, sum(self.codebook_factors) if self.codebook_factors else codebook_size, bias=False
+        )
         self._layouts: dict[int, SlotLayout] = {}
         self._initialise()
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Rebuild a model, freshly initialised, from another's `config`."""
-        return cls(**config)
+        """Rebuild a model, freshly initialised, from another's `config`, whichever parvideo wrote it."""
+        return cls(**current_names(config))
 
     @property
     def num_layers(self) -> int:
@@ -243,7 +257,8 @@ class VideoTransformer(nn.Module):
             cache: keys and values of earlier slots, extended by these.
 
         Returns:
-            ``[B, S, V]`` for the S slots; ``[B, S, sum(factors)]``, factor after factor, with `factors`.
+            ``[B, S, V]`` for the S slots; ``[B, S, sum(codebook_factors)]``, factor after factor, with
+            `codebook_factors`.
 
         Raises:
             ValueError: if the slots skip some that they see and no cache holds them.

@@ -46,7 +46,7 @@ def test_class_folders_of_any_name_are_sampled_by_label(tokenizer_folder: Path, 
     names = ["1", "10", "2", "null", "a/b", "é" * 200]
     order = OrderSpec().build((3, 4, 4))
     transformer = VideoTransformer(order.grid, 9, 6, dim=16, num_layers=1, num_heads=2)
-    save_generator(tmp_path / "model", transformer, names, tokenizer_folder, [order], extra={"fps": 12.5})
+    save_generator(tmp_path / "model", transformer, names, tokenizer_folder, [order])
     model = ["sample", "--model", str(tmp_path / "model"), "--top-k", "1", "--out"]
     assert main([*model, str(tmp_path / "all")]) == 0
     assert arrays(tmp_path / "all")[0]["labels"].tolist() == [0, 1, 2, 3, 4, 5]

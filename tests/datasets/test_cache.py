@@ -23,7 +23,7 @@ def test_clips_from_the_cache_are_the_same(videos: VideoList, tmp_path: Path) ->
     cached = ClipDataset(videos, 9, 32, fps=8, flip=True, cache=tmp_path / "cache")
     for index in range(4):
         for epoch in range(4):
-            assert torch.equal(direct.draw(epoch, index)["clip"], cached.draw(epoch, index)["clip"])
+            assert torch.equal(direct.clip_at(epoch, index)["clip"], cached.clip_at(epoch, index)["clip"])
 
 
 def test_it_is_completed_and_changed_sources_are_stored_anew(videos: VideoList, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_spans_share_no_frame(records: list[VideoRecord]) -> None:
     seen: list[set[int]] = [set(), set()]
     for epoch in range(12):
         for part, numbers in zip(parts, seen, strict=True):
-            numbers.update(frame_numbers(part.draw(epoch, 0)["clip"]))
+            numbers.update(frame_numbers(part.clip_at(epoch, 0)["clip"]))
     assert max(seen[0]) < 48 <= min(seen[1])
     assert len(seen[0]) > 30
 
@@ -67,9 +67,9 @@ def test_random_clips_follow_seed_and_epoch_alone(records: list[VideoRecord]) ->
     assert starts(0, 0) != starts(0, 1) != starts(1, 1)
     assert len(set(starts(0, 0).values())) > 2
     clips = ClipDataset(records, 4, 16, stride=1)
-    assert torch.equal(clips.draw(3, 2)["clip"], clips.draw(3, 2)["clip"])
+    assert torch.equal(clips.clip_at(3, 2)["clip"], clips.clip_at(3, 2)["clip"])
     clips.set_epoch(3)
-    assert torch.equal(clips.draw(3, 2)["clip"], clips[2]["clip"])
+    assert torch.equal(clips.clip_at(3, 2)["clip"], clips[2]["clip"])
 
 
 def test_workers_change_nothing_and_see_new_epochs(records: list[VideoRecord]) -> None:
@@ -88,7 +88,9 @@ def test_flip_mirrors_about_half_of_the_clips(tmp_path: Path) -> None:
     picture[:, :, 8:] = 200
     write_avi(tmp_path / "a.avi", picture, 25)
     clips = ClipDataset([VideoRecord(tmp_path / "a.avi", 0, "a", "a")], 4, 16, stride=1, flip=True)
-    mirrored = [bool((item["clip"][:, :, :8] > 100).all()) for item in (clips.draw(e, 0) for e in range(40))]
+    mirrored = [
+        bool((item["clip"][:, :, :8] > 100).all()) for item in (clips.clip_at(e, 0) for e in range(40))
+    ]
     assert 8 < sum(mirrored) < 32
 
 

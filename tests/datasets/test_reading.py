@@ -14,7 +14,7 @@ from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
 from parvideo.datasets.video_info import UnreadableVideoError
 from parvideo.datasets.writing import write_avi, write_mp4
-from parvideo.synthetic.shapes import ShapesSettings, SyntheticVideo, draw_shapes_clip
+from parvideo.synthetic.shapes import ShapesSettings, SyntheticVideo, render_shapes_clip
 
 SETTINGS = ShapesSettings(height=48, width=64, frames=60)
 
@@ -22,7 +22,7 @@ SETTINGS = ShapesSettings(height=48, width=64, frames=60)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("videos")
-    clip = draw_shapes_clip(SETTINGS, SyntheticVideo(0, 1, 1))
+    clip = render_shapes_clip(SETTINGS, SyntheticVideo(0, 1, 1))
     write_avi(path / "a.avi", clip, 25)
     write_mp4(path / "a.mp4", clip, 29.97)
     return path
@@ -63,7 +63,7 @@ def write_with(path: Path, codec: str, options: dict[str, str]) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = SETTINGS.width, SETTINGS.height, "yuv420p"
-        for frame in draw_shapes_clip(SETTINGS, SyntheticVideo(0, 1, 1)).numpy():
+        for frame in render_shapes_clip(SETTINGS, SyntheticVideo(0, 1, 1)).numpy():
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
         container.mux(stream.encode(None))
     return path
@@ -102,7 +102,7 @@ def test_decord_is_refused_where_it_seeks_wrongly(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["a.avi", "a.mp4"])
 def test_frames_are_those_that_were_written(folder: Path, name: str) -> None:
     """Every frame is nearest to the drawn frame of its own number, in any order and repeated."""
-    drawn = draw_shapes_clip(SETTINGS, SyntheticVideo(0, 1, 1)).float()
+    drawn = render_shapes_clip(SETTINGS, SyntheticVideo(0, 1, 1)).float()
     indices = [41, 3, 3, 59, 0, 26, 13]
     frames = read_frames(folder / name, indices).float()
     distance = (frames[:, None] - drawn[None]).abs().mean((2, 3, 4))

@@ -12,11 +12,11 @@ from PIL import Image
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
 from parvideo.datasets.writing import write_avi, write_contact_sheet, write_mp4
-from parvideo.synthetic.shapes import ShapesSettings, SyntheticVideo, draw_shapes_clip
+from parvideo.synthetic.shapes import ShapesSettings, SyntheticVideo, render_shapes_clip
 
 
 def toy_clip(label: int = 0) -> torch.Tensor:
-    return draw_shapes_clip(ShapesSettings(height=64, width=64, frames=9), SyntheticVideo(label, 1, 1))
+    return render_shapes_clip(ShapesSettings(height=64, width=64, frames=9), SyntheticVideo(label, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,10 @@ def test_an_mp4s_bytes_do_not_depend_on_what_the_memory_held(tmp_path: Path, fil
         "import sys\n"
         "from pathlib import Path\n"
         "from parvideo.datasets import write_mp4\n"
-        "from parvideo.synthetic import ShapesSettings, draw_shapes_clip, shapes_videos\n"
+        "from parvideo.synthetic import ShapesSettings, render_shapes_clip\n"
         "toy = ShapesSettings(height=32, width=32, frames=9, fps=8)\n"
-        "for i, video in enumerate(list(shapes_videos(toy).values())[::8]):\n"
-        "    write_mp4(Path(sys.argv[1]) / f'{i}.mp4', draw_shapes_clip(toy, video), 12.5)\n"
+        "for i, video in enumerate(list(toy.videos().values())[::8]):\n"
+        "    write_mp4(Path(sys.argv[1]) / f'{i}.mp4', render_shapes_clip(toy, video), 12.5)\n"
     )
     made = []
     for value in ("0", filling):

@@ -8,7 +8,7 @@ import torch
 from parvideo.demo.scoring import in_turn, options, read_exactly
 from parvideo.demo.steps import ORDERS, PRESETS, Demo
 from parvideo.synthetic.folder import SyntheticVideo
-from parvideo.synthetic.objects import ObjectsSettings, draw_objects_clip
+from parvideo.synthetic.objects import ObjectsSettings, render_objects_clip
 
 
 def test_clips_are_read_a_class_in_turn() -> None:
@@ -23,7 +23,7 @@ def test_the_exact_reader_finds_the_demos_own_clips_whole_and_broken_ones_broken
     settings = ObjectsSettings(**preset.toy)
     labels = torch.arange(4)
     videos = [SyntheticVideo(label=int(label), group=1, clip=1) for label in labels]
-    clips = torch.stack([draw_objects_clip(settings, video)[: demo.form["frames"]] for video in videos])
+    clips = torch.stack([render_objects_clip(settings, video)[: demo.form["frames"]] for video in videos])
     assert read_exactly(demo, clips, labels) == {"read_accuracy": 1.0, "whole": 1.0, "clips_read": 4.0}
     ground = clips[0, 0, 0, 0]
     clips[0, 3:6] = ground  # the object vanishes

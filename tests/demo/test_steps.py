@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.demo.steps import ORDERS, PRESETS, Demo
 from parvideo.files import config_folder
 from parvideo.synthetic import ShapesSettings, write_shapes_data
@@ -74,8 +75,8 @@ def demo_tokens(demo_toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from parvideo.tokenizer import CausalVideoTokenizer
 
     folder = tmp_path_factory.mktemp("tokens")
-    form = {"frames": 9, "size": 32, "fps": 12.5}
-    save_tokenizer(folder / "tokenizer", CausalVideoTokenizer.from_preset("tiny"), extra=form)
+    clip_format = ClipFormat(frames=9, size=32, fps=12.5)
+    save_tokenizer(folder / "tokenizer", CausalVideoTokenizer.from_preset("tiny"), clip_format=clip_format)
     tokenize(TokenizeOptions(folder / "tokenizer", demo_toy, folder))
     return folder
 

@@ -62,10 +62,10 @@ def test_tokens_equal_the_plain_loops(
         {"num_kv_heads": 1, "qk_norm": True},
         {"qk_norm": True},
         {"special_positions": "zero"},
-        {"target_positions": True},
+        {"target_position_embedding": True},
         {"order_names": ["1x2x2-causal", "1x1x1", "1x2x4"]},
         {"query_positions": "target", "qk_norm": True},
-        {"factors": (16, 4)},
+        {"codebook_factors": (16, 4)},
         {"codebook_size": 61},
         {"norm_eps": 1e-2, "rope_base": 100.0},
     ],
@@ -107,7 +107,9 @@ def test_large_requests_are_split_and_stay_the_same(monkeypatch: pytest.MonkeyPa
 def test_one_engine_serves_several_orders_at_once() -> None:
     """Runs in different orders, step by step in turn, with and without frames given."""
     orders = [regions(GRID, (1, 4, 4)), ORDER, raster(GRID), OrderSpec(grouping="dyadic", most=8).build(GRID)]
-    model = make(target_positions=True, num_transitions=max(order.num_transitions for order in orders))
+    model = make(
+        target_position_embedding=True, num_transitions=max(order.num_transitions for order in orders)
+    )
     engine = CpuEngine(model)
     configs = [CONFIGS["interval"], CONFIGS["top-k"], CONFIGS["plain"], CONFIGS["greedy"]]
     for prefix in (None, torch.randint(0, VOCABULARY, (3, 1, 4, 4))):

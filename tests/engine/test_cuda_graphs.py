@@ -20,10 +20,10 @@ KINDS: list[dict[str, Any]] = [
     {"num_kv_heads": 2},
     {"num_kv_heads": 1, "qk_norm": True},
     {"special_positions": "zero"},
-    {"target_positions": True},
+    {"target_position_embedding": True},
     {"order_names": ["1x2x4", *(order.name for order in ORDERS)]},
     {"query_positions": "target", "qk_norm": True},
-    {"factors": (16, 4)},
+    {"codebook_factors": (16, 4)},
     {"codebook_size": 61},
     {"norm_eps": 1e-2, "rope_base": 100.0},
 ]
@@ -99,7 +99,7 @@ def test_many_logits_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None
 def wide_and_orders(**changes: Any) -> tuple[VideoTransformer, list[GenerationOrder]]:
     """A model and orders that it can serve: of other groups, other steps, and other transition tokens."""
     orders = [ORDER, regions(GRID, (1, 4, 4)), OrderSpec(attention="causal", regions=(1, 2, 2)).build(GRID)]
-    return make(target_positions=True, num_transitions=15, **changes), orders
+    return make(target_position_embedding=True, num_transitions=15, **changes), orders
 
 
 def test_one_engine_serves_several_orders_at_once() -> None:
@@ -145,7 +145,7 @@ def test_weights_are_those_at_construction_in_every_order() -> None:
 
 
 def test_bfloat16_is_as_near_to_float32_as_the_engine_on_a_cpu() -> None:
-    model = make(dim=64, ffn_hidden=128, num_layers=3, target_positions=True)
+    model = make(dim=64, ffn_hidden=128, num_layers=3, target_position_embedding=True)
     config = SamplingConfig(temperature=0, guidance_scale=1.5)
     exact = generate(model, ORDER, LABELS, config)
     agreement = [
@@ -199,16 +199,16 @@ def test_graphs_without_cuda_are_refused() -> None:
         CudaGraphEngine(make(), graphs=True)
 
 
-@pytest.mark.parametrize("factors", [None, (16, 4)])
+@pytest.mark.parametrize("codebook_factors", [None, (16, 4)])
 @pytest.mark.parametrize("temperature", [0.0, 1e-40, 0.5])
 @pytest.mark.parametrize(
     ("value", "message"), [(math.nan, "NaN"), (-math.inf, "masked out"), (math.inf, "infinity")]
 )
 def test_broken_logits_are_named_at_the_end(
-    factors: tuple[int, ...] | None, temperature: float, value: float, message: str
+    codebook_factors: tuple[int, ...] | None, temperature: float, value: float, message: str
 ) -> None:
     """On a GPU a token outside the vocabulary would break the process, so drawing goes on with sound ones."""
-    engine = CudaGraphEngine(make(factors=factors))
+    engine = CudaGraphEngine(make(codebook_factors=codebook_factors))
     config = SamplingConfig(temperature=temperature)
     request = engine._request(ORDER, LABELS, config, None, None, 0)
     logits = torch.zeros(4, engine.logits)

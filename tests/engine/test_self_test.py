@@ -11,8 +11,8 @@ from tests.engine.cases import make
 
 KINDS: list[dict[str, Any]] = [
     {},
-    {"num_kv_heads": 2, "qk_norm": True, "factors": (16, 4)},
-    {"codebook_size": 61, "target_positions": True},
+    {"num_kv_heads": 2, "qk_norm": True, "codebook_factors": (16, 4)},
+    {"codebook_size": 61, "target_position_embedding": True},
 ]
 
 

@@ -22,7 +22,7 @@ from parvideo.transformer.rotary import rotate
 from tests.engine.cases import GRAPH_CONFIGS, GRID, LABELS, ORDER, make
 
 INTERVAL = GRAPH_CONFIGS["interval"]
-KINDS: list[dict[str, Any]] = [{}, {"num_kv_heads": 2, "qk_norm": True}, {"factors": (16, 4)}]
+KINDS: list[dict[str, Any]] = [{}, {"num_kv_heads": 2, "qk_norm": True}, {"codebook_factors": (16, 4)}]
 
 
 @torch.no_grad()

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from parvideo.evaluation.clip_formats import check_class_names, check_form, read_form, write_form
+from parvideo.datasets.clip_format import ClipFormat
+from parvideo.evaluation.clip_formats import check_class_names, check_format, read_format, write_format
 from parvideo.evaluation.protocols import get_protocol
 
 UCF = [25.0, 25.0, 29.97]
@@ -23,7 +24,7 @@ UCF = [25.0, 25.0, 29.97]
 )
 def test_another_form_is_refused(protocol: str, recorded: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_form(recorded, get_protocol(protocol), UCF, "runs/x")
+        check_format(ClipFormat(**recorded), get_protocol(protocol), UCF, "runs/x")
 
 
 @pytest.mark.parametrize(
@@ -37,11 +38,11 @@ def test_another_form_is_refused(protocol: str, recorded: dict[str, Any], messag
     ],
 )
 def test_the_same_form_passes(protocol: str, recorded: dict[str, Any]) -> None:
-    assert check_form(recorded, get_protocol(protocol), UCF, "runs/x") == []
+    assert check_format(ClipFormat(**recorded), get_protocol(protocol), UCF, "runs/x") == []
 
 
 def test_an_unknown_rate_is_said() -> None:
-    (note,) = check_form({}, get_protocol("larp-10k"), UCF, "samples")
+    (note,) = check_format(ClipFormat(), get_protocol("larp-10k"), UCF, "samples")
     assert "does not say how many frames a second" in note
 
 
@@ -55,9 +56,12 @@ def test_class_lists_must_agree_in_order() -> None:
 
 
 def test_a_folder_of_clips_says_what_they_are(tmp_path: Path) -> None:
-    assert read_form(tmp_path) == {}
-    write_form(tmp_path, {"fps": 12.5, "size": 64, "orders": 3}, ["a"])
-    assert read_form(tmp_path) == {"fps": 12.5, "size": 64, "stride": None, "class_names": ["a"]}
+    assert read_format(tmp_path) == (ClipFormat(), None)
+    write_format(tmp_path, ClipFormat(17, 64, 12.5), ["a"])
+    assert read_format(tmp_path) == (ClipFormat(size=64, fps=12.5), ["a"])
+    (tmp_path / "clips.json").write_text('{"fps": 12.5, "size": 0}')
+    with pytest.raises(ValueError, match=r"clips.json: size is 0"):
+        read_format(tmp_path)
     (tmp_path / "clips.json").write_text("[]")
     with pytest.raises(ValueError, match="must hold an object"):
-        read_form(tmp_path)
+        read_format(tmp_path)

@@ -109,7 +109,7 @@ def test_the_run_s_config_is_shown_without_the_folders_of_who_ran_it(
     config = {
         "model": {
             "class_path": "parvideo.training.GeneratorModule",
-            "init_args": {"dim": 8, "factors": None},
+            "init_args": {"dim": 8, "codebook_factors": None},
         },
         "data": {"init_args": {"tokens": "/home/somebody/secret/tokens"}},
         "trainer": {"max_steps": 7, "logger": None},
@@ -121,7 +121,7 @@ def test_the_run_s_config_is_shown_without_the_folders_of_who_ran_it(
     assert "max_steps: 7" in card
     assert ".../tokens" in card
     assert "somebody" not in card
-    assert "factors" not in card
+    assert "codebook_factors" not in card
     path.write_text("- 1")
     with pytest.raises(ValueError, match="names no model"):
         model_card(generator_folder, "x", CardNotes(config=path))

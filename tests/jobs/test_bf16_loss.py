@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.jobs.bf16_loss import measure_bf16_loss, state_bf16_loss
 from parvideo.pipeline.decoding import BF16_NOTE
 from parvideo.pixels import to_float
-from parvideo.pretrained.folder import fingerprint, load_extra, save_tokenizer
+from parvideo.pretrained.folder import fingerprint, load_clip_format, load_extra, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
 from tests.world import make_tokenizer
 
@@ -49,12 +50,13 @@ def test_it_is_the_difference_of_two_psnrs() -> None:
 
 def test_it_is_stated_once_and_the_model_stays_the_same(tmp_path: Path) -> None:
     network = tokenizer()
-    save_tokenizer(tmp_path, network, extra={"frames": 3, "why": "a test"})
+    save_tokenizer(tmp_path, network, clip_format=ClipFormat(frames=3), extra={"why": "a test"})
     before = fingerprint(tmp_path)
     state_bf16_loss(tmp_path, network, clips())
     notes = load_extra(tmp_path)
     assert notes[BF16_NOTE] == measure_bf16_loss(network, clips())
-    assert (notes["frames"], notes["why"], fingerprint(tmp_path)) == (3, "a test", before)
+    assert load_clip_format(tmp_path).frames == 3
+    assert (notes["why"], fingerprint(tmp_path)) == ("a test", before)
 
     def unread() -> Iterator[Tensor]:
         raise AssertionError("measured a second time")

@@ -7,10 +7,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.jobs.export import export
 from parvideo.jobs.tokenize import tokenize
 from parvideo.pipeline import VideoPipeline
-from parvideo.pretrained.folder import fingerprint, load_extra, load_orders, load_tokenizer
+from parvideo.pretrained.folder import (
+    fingerprint,
+    load_clip_format,
+    load_extra,
+    load_orders,
+    load_tokenizer,
+)
 from parvideo.training.checkpoints import DESCRIPTION, FOLDER, AtomicCheckpointIO
 from parvideo.training.cli import fit
 from tests.flat import call
@@ -67,6 +74,7 @@ def test_a_checkpoint_written_before_orders_were_passed(run: Path, tmp_path: Pat
     checkpoint = torch.load(run / FOLDER / "step-00000003.ckpt", weights_only=True)
     description, (order,) = checkpoint[DESCRIPTION], load_orders(run)
     specs = description.pop("orders")
+    description["extra"] = description.pop("clip_format")
     del description["config"]["grid"]
     description["config"]["order"] = order.to_dict()
     if named:
@@ -139,13 +147,8 @@ def test_a_tokenizers_run_too(toy_folder: Path, tmp_path: Path) -> None:
     )
     export(tmp_path / "run", tmp_path / "model")
     assert load_tokenizer(tmp_path / "model").codebook_size == 9
-    assert load_extra(tmp_path / "model") == {
-        "frames": 3,
-        "size": 8,
-        "fps": 12.5,
-        "stride": None,
-        "weights": "raw",
-    }
+    assert load_extra(tmp_path / "model") == {"weights": "raw"}
+    assert load_clip_format(tmp_path / "model") == ClipFormat(frames=3, size=8, fps=12.5)
     with pytest.raises(ValueError, match="no average"):
         export(tmp_path / "run", tmp_path / "average", weights="average")
 

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from parvideo.datasets import ClipDataset, VideoRecord, write_avi
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.files import sha256_file
 from parvideo.jobs.first_frames import FirstFrames
 from parvideo.pixels import to_float
@@ -18,8 +19,9 @@ SIZE, FPS = (16, 16), 12.5
 
 
 def first(path: Path, frames: int = 1, **changes: Any) -> FirstFrames:
-    settings: dict[str, Any] = {"latent_frames": (frames + 1) // 2, "size": SIZE, "fps": FPS, "stride": None}
-    return FirstFrames(path, frames, **(settings | changes))
+    rate = {"fps": FPS} | {name: changes.pop(name) for name in ("fps", "stride") if name in changes}
+    settings: dict[str, Any] = {"latent_frames": (frames + 1) // 2, "size": SIZE}
+    return FirstFrames(path, frames, **(settings | changes), clip_format=ClipFormat(**rate))
 
 
 @pytest.fixture

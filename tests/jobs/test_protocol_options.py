@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.evaluation.protocols import PROTOCOLS, Protocol
 from parvideo.jobs.protocol_options import UNCHANGED, ProtocolOptions
 
@@ -18,7 +19,7 @@ def choices(kind: Any) -> set[Any]:
 
 
 def test_every_option_is_a_field_with_the_same_choices() -> None:
-    fields = get_type_hints(Protocol)
+    fields = get_type_hints(Protocol) | get_type_hints(ClipFormat)
     for name, kind in get_type_hints(ProtocolOptions).items():
         if name != "protocol":
             assert choices(kind) == choices(fields[name]), name

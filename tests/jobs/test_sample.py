@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from parvideo.datasets import ClipDataset, VideoRecord
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.engine.memory import decode_bytes
-from parvideo.evaluation.clip_formats import read_form
+from parvideo.evaluation.clip_formats import read_format
 from parvideo.files import read_json, write_json
 from parvideo.jobs.sample import choose_batch_size, choose_subjects
 from parvideo.order import OrderSpec
@@ -256,8 +257,8 @@ def test_the_regions_are_chosen_and_recorded(tokenizer_folder: Path, tmp_path: P
     specs = [OrderSpec(regions=(1, 2, 2)), OrderSpec(regions=(1, 4, 4))]
     orders = [spec.build((3, 4, 4)) for spec in specs]
     torch.manual_seed(0)
-    shape = {"dim": 16, "num_layers": 1, "num_heads": 2, "target_positions": True, "num_transitions": 15}
-    transformer = VideoTransformer((3, 4, 4), 9, 2, **shape)
+    more = {"target_position_embedding": True, "num_transitions": 15}
+    transformer = VideoTransformer((3, 4, 4), 9, 2, dim=16, num_layers=1, num_heads=2, **more)
     save_generator(tmp_path / "model", transformer, ["a", "b"], tokenizer_folder, orders)
     for regions in (None, "1,2,2", "1,4,4"):
         sample(tmp_path / "model", tmp_path / str(regions), num=2, regions=regions)
@@ -276,7 +277,6 @@ def test_the_regions_are_chosen_and_recorded(tokenizer_folder: Path, tmp_path: P
 
 def test_the_folder_says_what_its_clips_are(generator_folder: Path, tmp_path: Path) -> None:
     sample(generator_folder, tmp_path, class_=["Archery"], num=1, batch_size=1, previews=0)
-    form = read_form(tmp_path)
-    assert form["fps"] == 12.5
-    assert form["size"] == 16  # by its tokenizer
-    assert form["class_names"] == ["Archery", "Bowling", "Surfing"]
+    clip_format, names = read_format(tmp_path)
+    assert clip_format == ClipFormat(fps=12.5, size=16)  # the size by its tokenizer
+    assert names == ["Archery", "Bowling", "Surfing"]

@@ -17,7 +17,7 @@ def test_a_model_of_other_clips_is_refused_before_work(world: Path, tmp_path: Pa
     for name, change in {"rate": {"fps": 8.0}, "size": {"size": 64}}.items():
         shutil.copytree(world / "model", tmp_path / name)
         config = json.loads((tmp_path / name / "config.json").read_text())
-        (tmp_path / name / "config.json").write_text(json.dumps({**config, "extra": change}))
+        (tmp_path / name / "config.json").write_text(json.dumps({**config, "clip_format": change}))
         with pytest.raises(ValueError, match=f"--{'fps 8' if name == 'rate' else 'size 64'}"):
             score(world, tmp_path / "r.json", model=tmp_path / name)
     assert not (tmp_path / "r-features").exists()

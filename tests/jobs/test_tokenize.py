@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from parvideo.datasets import ClipDataset, TokenDataset, TokenWriter, load_videos
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.jobs.tokenize import tokenize
 from parvideo.pixels import to_float
 from parvideo.pretrained.folder import fingerprint, load_tokenizer, save_tokenizer
@@ -41,7 +42,7 @@ def test_views_differ_and_mirrored_ones_are_mirrored(
     assert not torch.equal(views[0], views[1])
     by_epoch = ClipDataset(load_videos(toy_folder, "train"), 5, 16, 12.5, policy="random")
     with torch.inference_mode():
-        mirrored = to_float(by_epoch.draw(1, 3)["clip"].flip(-2)[None])  # view 1 is epoch 1
+        mirrored = to_float(by_epoch.clip_at(1, 3)["clip"].flip(-2)[None])  # view 1 is epoch 1
         assert torch.equal(views[3][3], load_tokenizer(tokenizer_folder).encode(mirrored)[0])
 
 
@@ -80,7 +81,7 @@ def test_another_tokenizer_or_form_is_refused(
     other = load_tokenizer(tokenizer_folder)
     with torch.no_grad():
         next(other.parameters()).add_(1.0)
-    save_tokenizer(tmp_path / "other", other, extra={"frames": 5, "size": 16, "fps": 12.5})
+    save_tokenizer(tmp_path / "other", other, clip_format=ClipFormat(5, 16, 12.5))
     with pytest.raises(ValueError, match="another tokenizer"):
         call(tokenize, tmp_path / "other", toy_folder, tmp_path / "tokens", splits=["test"])
     assert fingerprint(tmp_path / "tokens" / "tokenizer") == fingerprint(tokenizer_folder)

@@ -40,7 +40,13 @@ LABELS = torch.tensor([0, 1, 2])
 def several_orders(folder: Path, *specs: OrderSpec) -> Path:
     """A folder of a transformer for several orders on the grid (2, 2, 2), those of `CUTS` if none given."""
     orders = [spec.build((2, 2, 2)) for spec in specs or map(OrderSpec, CUTS)]
-    shape = {"dim": 16, "num_layers": 1, "num_heads": 2, "target_positions": True, "num_transitions": 7}
+    shape = {
+        "dim": 16,
+        "num_layers": 1,
+        "num_heads": 2,
+        "target_position_embedding": True,
+        "num_transitions": 7,
+    }
     transformer = VideoTransformer((2, 2, 2), 9, 4, **shape)
     for parameter in transformer.parameters():
         torch.nn.init.normal_(parameter, std=1.0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.jobs.generation_options import GenerationOptions
 from parvideo.order import OrderSpec, regions
 from parvideo.pipeline import decoding, engines
@@ -268,7 +269,9 @@ def test_a_window_and_the_noise_are_passed_on(tmp_path: Path, monkeypatch: pytes
     asked = []
     original = fixed_point.generate
     monkeypatch.setattr(
-        fixed_point, "generate", lambda *prefix: (asked.append(prefix[-1]), original(*prefix))[1]
+        fixed_point,
+        "generate",
+        lambda *given, **named: (asked.append(given[-1]), original(*given, **named))[1],
     )
     for noise in ("uniform", "gumbel"):
         config = SamplingConfig(guidance_scale=2.0, noise=noise)  # type: ignore[arg-type]
@@ -307,10 +310,10 @@ def test_a_saved_pipeline_is_the_same_again(tmp_path: Path) -> None:
         made = pipeline.generate_tokens(LABELS, seed=3, order=order.name)
         assert torch.equal(again.generate_tokens(LABELS, seed=3, order=order.name), made)
         assert torch.equal(again.decode(made), pipeline.decode(made))
-    assert (again.class_names, again.orders, again.fps) == (
+    assert (again.class_names, again.orders, again.clip_format) == (
         pipeline.class_names,
         pipeline.orders,
-        pipeline.fps,
+        pipeline.clip_format,
     )
     for part in ("", "tokenizer"):
         assert load_extra(tmp_path / "again" / part) == load_extra(find_folder(first) / part)
@@ -321,10 +324,10 @@ def test_a_saved_pipeline_is_the_same_again(tmp_path: Path) -> None:
 
 def test_a_pipeline_made_by_hand_can_be_saved(tmp_path: Path) -> None:
     pipeline = make()
-    pipeline.fps = 12.5
+    pipeline.clip_format = ClipFormat(17, 64, 12.5)
     pipeline.save_pretrained(tmp_path / "new")
     again = VideoPipeline.from_pretrained(tmp_path / "new")
-    assert again.fps == 12.5
+    assert (again.fps, again.clip_format) == (12.5, pipeline.clip_format)
     assert torch.equal(again.generate(["Archery"], 2), pipeline.generate(["Archery"], 2))
 
 
@@ -334,10 +337,10 @@ def test_a_pipeline_moves_as_a_whole_or_not_at_all() -> None:
     assert pipeline.to("cpu") is pipeline
     assert pipeline._steps.made is None  # its weights would be those of the old device
     assert torch.equal(pipeline.generate_tokens([0, 1]), made)
-    assert pipeline.to("meta")._device.type == "meta"
+    assert pipeline.to("meta").transformer.head.weight.device.type == "meta"
     assert {part.device.type for part in pipeline.tokenizer.parameters()} == {"meta"}
     bound = make()
     bound._steps.engine = "cpu"
     with pytest.raises(ValueError, match="engine='cpu' computes on a cpu device"):
         bound.to("meta")
-    assert bound._device.type == "cpu"
+    assert bound.transformer.head.weight.device.type == "cpu"

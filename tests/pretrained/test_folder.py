@@ -8,11 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.order import GenerationOrder, OrderSpec, raster, regions
 from parvideo.pretrained.folder import (
     find_folder,
     fingerprint,
     load_class_names,
+    load_clip_format,
     load_extra,
     load_orders,
     load_tokenizer,
@@ -53,7 +55,7 @@ def generator(tmp_path: Path) -> Path:
         ["A", "B"],
         tmp_path / "tok",
         [ORDER],
-        extra={"fps": 8.0},
+        clip_format=ClipFormat(fps=8.0),
     )
     return tmp_path / "run"
 
@@ -67,12 +69,15 @@ def logits(transformer: VideoTransformer, order: GenerationOrder) -> torch.Tenso
 
 def test_a_tokenizer_comes_back(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer().eval()
-    save_tokenizer(tmp_path, tokenizer, extra={"frames": 3})
+    save_tokenizer(tmp_path, tokenizer, clip_format=ClipFormat(frames=3), extra={"from": "here"})
     again = load_tokenizer(tmp_path)
     clips = torch.rand(1, 3, 3, 4, 4) * 2 - 1
     assert not again.training
     assert torch.equal(again.encode(clips), tokenizer.encode(clips))
-    assert load_extra(tmp_path) == {"frames": 3}
+    assert load_clip_format(tmp_path) == ClipFormat(frames=3)
+    assert load_extra(tmp_path) == {"from": "here"}
+    with pytest.raises(ValueError, match=r"extra holds fps; give it as clip_format=ClipFormat\(fps="):
+        save_tokenizer(tmp_path, tokenizer, extra={"fps": 8.0})
 
 
 def test_a_generator_comes_back_from_its_run_folder(generator: Path) -> None:
@@ -136,7 +141,7 @@ def as_format_1(folder: Path, order: GenerationOrder, **changes: Any) -> None:
 @pytest.mark.parametrize("transitions", [3, 7])
 def test_a_folder_of_format_1_is_the_same_model(tmp_path: Path, transitions: int) -> None:
     orders = [ORDER, raster((2, 2, 2))]
-    transformer = tiny_transformer(target_positions=True, num_transitions=transitions)
+    transformer = tiny_transformer(target_position_embedding=True, num_transitions=transitions)
     save_tokenizer(tmp_path / "tok", tiny_tokenizer())
     save_generator(tmp_path / "model", transformer, ["A", "B"], tmp_path / "tok", orders)
     as_format_1(
@@ -160,7 +165,7 @@ def test_a_folder_of_format_1_that_names_no_orders_has_its_own(tmp_path: Path, g
     expected = logits(load_transformer(generator), ORDER)
     as_format_1(generator / "model", ORDER)
     path = generator / "model" / "config.json"
-    for older in ((), ("num_transitions", "target_positions", "query_positions", "order_names")):
+    for older in ((), ("num_transitions", "target_position_embedding", "query_positions", "order_names")):
         document = json.loads(path.read_text())
         for name in older:  # options that came later
             del document["config"][name]

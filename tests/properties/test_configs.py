@@ -34,12 +34,12 @@ OVERLAYS |= {
     f"generator/orders/{path.name}": "generator/ucf101_1x2x2.yaml"
     for path in (CONFIGS / "generator" / "orders").glob("*.yaml")
 }
-PLANS = {
+STUDIES = {
     "order_study/reduced.yaml",
     "order_study/full.yaml",
     "order_study/sharper.yaml",
 }  # of tools/order_study/__main__.py, see tests/tools/test_study.py
-NAMES = sorted({str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} - PLANS)
+NAMES = sorted({str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} - STUDIES)
 
 
 def instantiate(name: str, out: Path, *more: str) -> FitCLI:
@@ -74,7 +74,7 @@ def test_ucf101_generators_take_the_steps_they_state(name: str, steps: int, tmp_
     file = f"generator/{name}.yaml"
     module = instantiate(file, tmp_path, "--model.dim=160", "--model.num_layers=1").model
     assert isinstance(module, GeneratorModule)
-    module.build(TokenSpec((5, 16, 16), 64, [str(i) for i in range(101)], tmp_path, {}))
+    module.build(TokenSpec((5, 16, 16), 64, [str(i) for i in range(101)], tmp_path))
     assert [order.steps for order in module.orders] == [steps]
     assert f"{steps} steps" in (CONFIGS / file).read_text()
 

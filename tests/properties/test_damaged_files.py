@@ -12,7 +12,7 @@ from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
 from parvideo.datasets.video_info import UnreadableVideoError
 from parvideo.datasets.writing import write_avi, write_mp4
-from parvideo.synthetic.shapes import ShapesSettings, SyntheticVideo, draw_shapes_clip
+from parvideo.synthetic.shapes import ShapesSettings, SyntheticVideo, render_shapes_clip
 
 FILES = 600
 KINDS = ("truncated", "bits", "bytes", "hole", "header", "empty", "suffix", "tail")
@@ -56,7 +56,7 @@ def write_ten_bit(path: Path, clip: torch.Tensor) -> None:
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("sources")
-    clip = draw_shapes_clip(ShapesSettings(frames=40), SyntheticVideo(2, 1, 1))
+    clip = render_shapes_clip(ShapesSettings(frames=40), SyntheticVideo(2, 1, 1))
     write_avi(folder / "a.avi", clip, 25)
     write_mp4(folder / "a.mp4", clip, 25)
     write_ten_bit(folder / "ten.mp4", clip)

@@ -13,7 +13,14 @@ from parvideo.jobs.bf16_loss import measure_bf16_loss
 from parvideo.jobs.tokenize import LOSS_CLIPS
 from parvideo.pipeline import VideoPipeline, decoding
 from parvideo.pipeline.decoding import BF16_NOTE
-from parvideo.pretrained.folder import add_note, fingerprint, load_extra, load_tokenizer, save_tokenizer
+from parvideo.pretrained.folder import (
+    add_note,
+    fingerprint,
+    load_clip_format,
+    load_extra,
+    load_tokenizer,
+    save_tokenizer,
+)
 from parvideo.sampling import SamplingConfig
 
 
@@ -40,7 +47,9 @@ def test_reconstruct_states_the_loss_in_the_tokenizers_folder(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    save_tokenizer(tmp_path / "own", load_tokenizer(tokenizer_folder), extra=load_extra(tokenizer_folder))
+    save_tokenizer(
+        tmp_path / "own", load_tokenizer(tokenizer_folder), clip_format=load_clip_format(tokenizer_folder)
+    )
     files = sorted(toy_folder.glob("*/*.avi"))[:2]
     given = (*files, "--tokenizer", tmp_path / "own", "--out", tmp_path / "out")
     assert parvideo("reconstruct", *given) == 0
@@ -54,7 +63,7 @@ def test_reconstruct_states_the_loss_in_the_tokenizers_folder(
     assert stated["psnr"] == pytest.approx(
         read_json(tmp_path / "out/reconstruct.json")["all"]["psnr"], abs=1e-3
     )
-    assert load_extra(tmp_path / "own")["frames"] == 5
+    assert load_clip_format(tmp_path / "own").frames == 5
 
 
 def clips(folder: Path) -> np.ndarray[Any, Any]:

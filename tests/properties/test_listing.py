@@ -113,9 +113,9 @@ def test_tokens_of_before_listings_were_recorded_still_load(
     call(tokenize, tokenizer_folder, data, tmp_path / "t", annotations=lists_of(data))
     for split in ("train", "test"):
         folder = tmp_path / "t" / split
-        plan = {name: value for name, value in read_json(folder / MANIFEST).items() if name != "listing"}
-        write_json(folder / MANIFEST, plan)
-        write_json(folder / CHECKSUMS, {**read_json(folder / CHECKSUMS), "plan": sha256_json(plan)})
+        manifest = {name: value for name, value in read_json(folder / MANIFEST).items() if name != "listing"}
+        write_json(folder / MANIFEST, manifest)
+        write_json(folder / CHECKSUMS, {**read_json(folder / CHECKSUMS), "plan": sha256_json(manifest)})
     module = TokenDataModule(tmp_path / "t")
     module.setup("fit")
     assert len(module.train_tokens) == 8

@@ -60,14 +60,16 @@ def record(engine: CudaGraphEngine, run: StaticRun, key: StepKey) -> list[tuple[
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("changes", [{}, {"factors": (16, 4)}, {"num_kv_heads": 2, "qk_norm": True}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"codebook_factors": (16, 4)}, {"num_kv_heads": 2, "qk_norm": True}], ids=str
+)
 def test_a_step_waits_for_nothing_and_its_key_alone_says_what_it_does(
     changes: dict[str, Any], config: SamplingConfig
 ) -> None:
     """The operations of two steps of a key are equal: names, shapes, strides and every plain number."""
     for spec in (OrderSpec(regions=(1, 2, 2)), OrderSpec(regions=(1, 2, 2), attention="causal")):
         order = spec.build(GRID)
-        engine = CudaGraphEngine(make(order, target_positions=True, **changes))
+        engine = CudaGraphEngine(make(order, target_position_embedding=True, **changes))
         request = engine._request(order, LABELS, config, None, None, 0)
         run = engine.start(request)
         seen: dict[StepKey, list[Any]] = {}
@@ -126,10 +128,10 @@ def onto_meta(value: Any) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("changes", [{}, {"factors": (16, 4)}, {"num_kv_heads": 2}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"codebook_factors": (16, 4)}, {"num_kv_heads": 2}], ids=str)
 def test_a_step_brings_nothing_over_from_the_host(changes: dict[str, Any], config: SamplingConfig) -> None:
     """Run on a device without data: reading a value is an error there, and no tensor lies on the CPU."""
-    engine = CudaGraphEngine(make(target_positions=True, **changes))
+    engine = CudaGraphEngine(make(target_position_embedding=True, **changes))
     request = engine._request(ORDER, LABELS, config, None, None, 0)
     run = engine.start(request)
     keys = {engine.key(ORDER, step, step <= request.last_guided) for step in range(ORDER.steps)}
@@ -219,7 +221,7 @@ def _recorded_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("order", [ORDERS[1], ORDERS[6], ORDERS[7]], ids=order_name)
 def test_replayed_steps_change_no_token(order: GenerationOrder, config: SamplingConfig) -> None:
     """Host values baked into a recording, such as a slot's number, would give other tokens when replayed."""
-    model = make(order, target_positions=True, num_kv_heads=2)
+    model = make(order, target_position_embedding=True, num_kv_heads=2)
     engine = CudaGraphEngine(model)
     engine.graphs = True
     for number, prefix in enumerate((None, torch.randint(0, VOCABULARY, (3, 1, 4, 4)))):

@@ -52,7 +52,7 @@ def test_a_steady_motion_stays_steady_at_a_varying_rate(tmp_path: Path, name: st
     assert np.allclose(info.times, np.array(ticks) / 1000, atol=0.001)
     for fps in (4.0, 8.0, 10.0):
         for epoch in range(2):
-            seen = places(clips_of(path, 12, fps).draw(epoch, 0)["clip"])
+            seen = places(clips_of(path, 12, fps).clip_at(epoch, 0)["clip"])
             # Half of the longest gap (100 ms) early or late, and a pixel.
             assert np.abs(seen - seen[0] - 20 * np.arange(12) / fps).max() < 2.1
 

@@ -17,9 +17,9 @@ from tests.engine.cases import CLASSES, CONFIGS, GRID, LABELS, ORDER, ORDERS, VO
 KINDS = [
     {},
     {"num_kv_heads": 2, "qk_norm": True},
-    {"target_positions": True, "query_positions": "target", "order_names": [o.name for o in ORDERS]},
+    {"target_position_embedding": True, "query_positions": "target", "order_names": [o.name for o in ORDERS]},
     {"special_positions": "zero", "num_transitions": 40},
-    {"factors": (16, 4)},
+    {"codebook_factors": (16, 4)},
 ]
 
 

@@ -36,7 +36,7 @@ def test_tokens_drawn_by_gumbel_noise_follow_the_filtered_softmax() -> None:
 def test_digits_are_drawn_each_by_its_own_numbers() -> None:
     logits = torch.randn(5000, 3).repeat(1, 2)  # two digits alike
     noise = draw_gumbels(3, [0], [range(5000)], 6)[0]
-    drawn = sample_tokens(logits, noise, GUMBEL, factors=(3, 3))
+    drawn = sample_tokens(logits, noise, GUMBEL, codebook_factors=(3, 3))
     assert torch.equal(drawn % 3, (logits + noise)[:, :3].argmax(1))
     assert torch.equal(drawn // 3, (logits + noise)[:, 3:].argmax(1))
     assert (drawn % 3 != drawn // 3).any()

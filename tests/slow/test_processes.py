@@ -98,10 +98,10 @@ def runs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     shutil.copytree(folder / "tokens", odd)
     shutil.rmtree(odd / "test")
     held_out = TokenDataset(folder / "tokens" / "test")
-    plan = dataclasses.replace(
+    manifest = dataclasses.replace(
         held_out.manifest, ids=held_out.manifest.ids[:7], labels=held_out.manifest.labels[:7], shard_size=7
     )
-    writer = TokenWriter(odd / "test", plan)
+    writer = TokenWriter(odd / "test", manifest)
     writer.write_shard(0, torch.stack([held_out[index]["tokens"] for index in range(7)]))
     writer.finish()
     places = {strategy: tmp_path_factory.mktemp(strategy) for strategy in ("auto", "ddp", "sharded")}
@@ -234,16 +234,16 @@ class Weights(lightning.Callback):
 def test_devices_decide_together_whether_the_discriminator_steps(folder: Path, tmp_path: Path) -> None:
     """With plain DDP asked for, and a bound between their losses, so that each alone would differ."""
     (tmp_path / "spy.py").write_text(SPY)
-    judge = ["--model.adversary.discriminator=parvideo.tokenizer.discriminator.ClipDiscriminator"]
-    judge += [
+    adversary = ["--model.adversary.discriminator=parvideo.tokenizer.discriminator.ClipDiscriminator"]
+    adversary += [
         f"--model.adversary.discriminator.{each}" for each in ("channels=4", "num_layers=1", "norm_groups=2")
     ]
-    judge += ["--model.adversary.lr=0.01", "--model.adversary.warmup_steps=1", "--trainer.strategy=ddp"]
-    judge += ["--trainer.callbacks=spy.Weights", f"--trainer.callbacks.folder={tmp_path}"]
+    adversary += ["--model.adversary.lr=0.01", "--model.adversary.warmup_steps=1", "--trainer.strategy=ddp"]
+    adversary += ["--trainer.callbacks=spy.Weights", f"--trainer.callbacks.folder={tmp_path}"]
 
     def train(out: str, bound: float, steps: int) -> list[tuple[dict[str, torch.Tensor], list[float]]]:
         more = [f"--model.adversary.skip_below={bound}", f"--trainer.max_steps={steps}"]
-        words = tokenizer_training(folder, tmp_path / out, 2, *judge, *more)
+        words = tokenizer_training(folder, tmp_path / out, 2, *adversary, *more)
         parvideo(*words, PYTHONPATH=str(tmp_path))
         return [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
 

@@ -7,8 +7,8 @@ from parvideo.synthetic.folder import SyntheticVideo
 from parvideo.synthetic.objects import (
     CLASSES,
     ObjectsSettings,
-    draw_objects_clip,
     objects_scene,
+    render_objects_clip,
 )
 from parvideo.synthetic.reader import analyse_clip
 
@@ -30,13 +30,13 @@ def test_a_violation_tells_when_and_which_object() -> None:
     assert violation.object is not None
     assert str(scene.actors[violation.object].look) in violation.detail
     clip = damage_clip(SHORT, video, "remove", seed=1)[10]
-    track = analyse_clip(draw_objects_clip(SHORT, video)).tracks[violation.object]
+    track = analyse_clip(render_objects_clip(SHORT, video)).tracks[violation.object]
     x, y = track.expected[10].round().astype(int)
     assert clip[y, x].double().std() < 15  # grey: the background is all that is there
 
 
 def test_one_bad_frame_is_let_pass_and_two_are_not() -> None:
-    clip = draw_objects_clip(SHORT, SyntheticVideo(0, 1, 1))
+    clip = render_objects_clip(SHORT, SyntheticVideo(0, 1, 1))
     for last, kinds in ((8, set()), (9, {"vanish"})):
         holed = clip.clone()
         holed[8 : last + 1] = 80

@@ -7,7 +7,6 @@ import pytest
 from parvideo.datasets.videos import load_videos
 from parvideo.synthetic.shapes import (
     ShapesSettings,
-    shapes_videos,
     write_shapes_data,
 )
 
@@ -24,7 +23,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_interrupted_folder_is_completed(root: Path, tmp_path: Path) -> None:
     out = tmp_path / "toy"
     write_shapes_data(out, SETTINGS)
-    videos = list(shapes_videos(SETTINGS))
+    videos = list(SETTINGS.videos())
     kept = (out / videos[0]).stat().st_mtime_ns
     (out / videos[5]).unlink()
     (out / videos[9]).parent.joinpath(".v_half-x.avi").write_bytes(b"left by a killed run")

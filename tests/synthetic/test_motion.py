@@ -17,7 +17,7 @@ def test_a_law_is_fitted_in_spite_of_wrong_points(name: str, count: int) -> None
     for seed in range(4):
         random = np.random.default_rng(seed)
         radius = random.uniform(*law.radii)
-        truth = law.place(law.draw(random.uniform(0.85, 1.15), random, radius, count), TIME, radius)
+        truth = law.place(law.sample(random.uniform(0.85, 1.15), random, radius, count), TIME, radius)
         assert truth.shape == (17, count, 2)
         assert np.abs(truth).max() <= 0.5 - radius
         points, weights = truth + random.normal(0, 0.005, truth.shape), np.ones((17, count))
@@ -34,12 +34,12 @@ def test_bodies_collide_hide_and_stand_still_in_the_world() -> None:
     for seed in range(5):
         random = np.random.default_rng(seed)
         collide, hide, pan = LAWS["Collide"], LAWS["Hide"], LAWS["Pan"]
-        places = collide.place(collide.draw(1.0, random, 0.12, 2), time, 0.12)
+        places = collide.place(collide.sample(1.0, random, 0.12, 2), time, 0.12)
         gap = places[:, 1, 0] - places[:, 0, 0]
         assert np.abs(gap).min() >= 0.24
         assert len(set(np.sign(gap))) == 1
-        x = hide.place(hide.draw(1.0, random, 0.12, 1), time, 0.12)[:, 0, 0]
+        x = hide.place(hide.sample(1.0, random, 0.12, 1), time, 0.12)[:, 0, 0]
         assert (np.abs(x) < PILLAR_WIDTH / 2 - 0.12).any()
-        params = pan.draw(1.0, random, 0.11, 3)
+        params = pan.sample(1.0, random, 0.11, 3)
         still = pan.place(params, time, 0.11) - pan.camera(params, time)[:, None]
         assert np.ptp(still, axis=0).max() < 1e-9

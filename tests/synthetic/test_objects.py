@@ -15,10 +15,9 @@ from parvideo.synthetic.motion import LAWS
 from parvideo.synthetic.objects import (
     CLASSES,
     ObjectsSettings,
-    draw_objects_clip,
     objects_scene,
-    objects_videos,
     read_objects_settings,
+    render_objects_clip,
     write_objects_data,
 )
 from parvideo.synthetic.shapes import ShapesSettings, write_shapes_data
@@ -46,7 +45,7 @@ def test_it_is_ucf101s_layout(root: Path) -> None:
 
 
 def test_an_interrupted_folder_is_completed_and_a_foreign_one_refused(root: Path, tmp_path: Path) -> None:
-    name = list(objects_videos(SETTINGS))[4]
+    name = list(SETTINGS.videos())[4]
     there = (root / name).read_bytes()
     (root / name).unlink()
     write_objects_data(root, SETTINGS)
@@ -73,8 +72,8 @@ def test_the_command_writes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_the_seed_fixes_a_clip_and_a_group_shares_its_scene() -> None:
     video = SyntheticVideo(4, 2, 3)
-    clip = draw_objects_clip(SETTINGS, video)
-    assert torch.equal(clip, draw_objects_clip(SETTINGS, video))
+    clip = render_objects_clip(SETTINGS, video)
+    assert torch.equal(clip, render_objects_clip(SETTINGS, video))
     mate, stranger = (objects_scene(SETTINGS, SyntheticVideo(4, *one)) for one in ((2, 4), (3, 3)))
     scene = objects_scene(SETTINGS, video)
     assert scene.radius == mate.radius != stranger.radius
@@ -93,10 +92,10 @@ def test_classes_are_told_apart_by_more_than_colours() -> None:
 
 
 def test_the_background_moves_with_the_camera_alone() -> None:
-    still = draw_objects_clip(SETTINGS, SyntheticVideo(0, 1, 1)).double()
+    still = render_objects_clip(SETTINGS, SyntheticVideo(0, 1, 1)).double()
     corners = still[:, [0, 0, -1, -1], [0, -1, 0, -1]]
     assert corners.std(0).max() < 1e-9
-    sway = draw_objects_clip(SETTINGS, SyntheticVideo(7, 1, 1)).double()
+    sway = render_objects_clip(SETTINGS, SyntheticVideo(7, 1, 1)).double()
     assert sway[:, [0, 0, -1, -1], [0, -1, 0, -1]].std(0).max() > 1
 
 

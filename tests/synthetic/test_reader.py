@@ -13,8 +13,8 @@ from parvideo.synthetic.folder import SyntheticVideo
 from parvideo.synthetic.objects import (
     CLASSES,
     ObjectsSettings,
-    draw_objects_clip,
     objects_scene,
+    render_objects_clip,
     write_objects_data,
 )
 from parvideo.synthetic.reader import analyse_clip, analyse_clips, violation_rate
@@ -63,7 +63,7 @@ def test_the_tool_shows_the_figures_on_many_clips(
 @pytest.mark.parametrize("size", [32, 64, 96])
 def test_tracks_are_where_the_objects_are(name: str, size: int) -> None:
     settings, video = ObjectsSettings(frames=17, size=size), SyntheticVideo(LABELS[name], 3, 1)
-    reading = analyse_clip(draw_objects_clip(settings, video))
+    reading = analyse_clip(render_objects_clip(settings, video))
     assert reading.class_name == name
     for track, actor in zip(reading.tracks, objects_scene(settings, video).actors, strict=True):
         assert track.name == str(actor.look)
@@ -75,7 +75,7 @@ def test_tracks_are_where_the_objects_are(name: str, size: int) -> None:
 
 
 def test_float_clips_read_as_uint8_ones() -> None:
-    clips = torch.stack([draw_objects_clip(SHORT, SyntheticVideo(label, 1, 1)) for label in (0, 12)])
+    clips = torch.stack([render_objects_clip(SHORT, SyntheticVideo(label, 1, 1)) for label in (0, 12)])
     for a, b in zip(analyse_clips(clips), analyse_clips(to_float(clips)), strict=True):
         assert (a.label, a.violations, a.motion_error) == (b.label, b.violations, b.motion_error)
 
@@ -86,7 +86,7 @@ def test_noise_is_read_without_an_error() -> None:
 
 
 def test_classes_can_be_limited() -> None:
-    clip = draw_objects_clip(SHORT, SyntheticVideo(8, 1, 1))
+    clip = render_objects_clip(SHORT, SyntheticVideo(8, 1, 1))
     assert analyse_clip(clip).class_name == "BounceRedCross"
     assert analyse_clip(clip, num_classes=8).class_name == "BounceRedDisc"
 

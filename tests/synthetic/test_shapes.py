@@ -12,8 +12,7 @@ from parvideo.datasets.videos import load_videos
 from parvideo.synthetic.shapes import (
     ShapesSettings,
     SyntheticVideo,
-    draw_shapes_clip,
-    shapes_videos,
+    render_shapes_clip,
     write_shapes_data,
 )
 
@@ -39,28 +38,28 @@ def test_it_is_ucf101s_layout(root: Path) -> None:
 
 
 def test_files_hold_the_drawn_clips(root: Path) -> None:
-    name, video = list(shapes_videos(SETTINGS).items())[13]
+    name, video = list(SETTINGS.videos().items())[13]
     assert name == "GreenDiscLeft/v_GreenDiscLeft_g03_c02.avi"
-    drawn = draw_shapes_clip(SETTINGS, video)
+    drawn = render_shapes_clip(SETTINGS, video)
     assert (read_frames(root / name, range(30)).float() - drawn.float()).abs().mean() < 6
 
 
 def test_drawing_is_fixed_by_the_seed() -> None:
     video = SyntheticVideo(1, 2, 3)
-    assert torch.equal(draw_shapes_clip(SETTINGS, video), draw_shapes_clip(SETTINGS, video))
+    assert torch.equal(render_shapes_clip(SETTINGS, video), render_shapes_clip(SETTINGS, video))
     others = [
         (ShapesSettings(seed=1, frames=30), video),
         (SETTINGS, SyntheticVideo(1, 2, 4)),
         (SETTINGS, SyntheticVideo(1, 3, 3)),
     ]
     for settings, other in others:
-        assert not torch.equal(draw_shapes_clip(SETTINGS, video), draw_shapes_clip(settings, other))
+        assert not torch.equal(render_shapes_clip(SETTINGS, video), render_shapes_clip(settings, other))
 
 
 def test_copying_the_first_frame_predicts_badly() -> None:
     """Object and background both move: below 20 dB over the 9 frames that the demo looks at."""
     for label in range(8):
-        clip = draw_shapes_clip(ShapesSettings(), SyntheticVideo(label, 1, 1))[:27:3].double()
+        clip = render_shapes_clip(ShapesSettings(), SyntheticVideo(label, 1, 1))[:27:3].double()
         error = ((clip[1:] - clip[:1]) ** 2).mean()
         assert 10 * torch.log10(255**2 / error) < 20
         corner = clip[:, :6, :6]  # never reached by the object in most frames: the background
@@ -72,7 +71,7 @@ def test_the_shapes_move_as_they_are_called() -> None:
     colours = torch.tensor([[235, 40, 35], [40, 215, 60], [50, 90, 255], [250, 225, 40]]).double()
     steps = {0: (1, 0), 1: (-1, 0), 2: (0, -1), 3: (0, 1)}
     for label, (right, down) in steps.items():
-        clip = draw_shapes_clip(settings, SyntheticVideo(label, 2, 1)).double()
+        clip = render_shapes_clip(settings, SyntheticVideo(label, 2, 1)).double()
         mask = ((clip - colours[label]).abs().sum(-1) < 40).double()
         for axis, sign in ((2, right), (1, down)):
             phase = torch.angle(

@@ -214,7 +214,7 @@ def test_one_view_of_every_clip_is_measured(tool: ModuleType) -> None:
 
 def write_tokens(folder: Path, tokens: np.ndarray, codebook_size: int) -> Path:
     clips = len(tokens)
-    plan = TokenManifest(
+    manifest = TokenManifest(
         tokenizer="t",
         data="d",
         grid=tokens.shape[1:],
@@ -228,7 +228,7 @@ def write_tokens(folder: Path, tokens: np.ndarray, codebook_size: int) -> Path:
         labels=[0] * (2 * clips),
         shard_size=2 * clips,
     )
-    writer = TokenWriter(folder, plan)
+    writer = TokenWriter(folder, manifest)
     writer.write_shard(0, torch.from_numpy(np.concatenate([tokens, tokens[..., ::-1]])))
     writer.finish()
     return folder

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from parvideo.cli import main
 from parvideo.datasets import TokenManifest, TokenWriter
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained.folder import TOKENIZER, fingerprint, load_tokenizer, save_tokenizer
 from parvideo.tokenizer import CausalVideoTokenizer
@@ -40,9 +41,11 @@ TINY_TOKENIZER = {
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokens")
     torch.manual_seed(0)
-    save_tokenizer(folder / TOKENIZER, CausalVideoTokenizer(**TINY_TOKENIZER), extra={"fps": 8.0})
+    save_tokenizer(
+        folder / TOKENIZER, CausalVideoTokenizer(**TINY_TOKENIZER), clip_format=ClipFormat(fps=8.0)
+    )
     for split in ("train", "test"):
-        plan = TokenManifest(
+        manifest = TokenManifest(
             tokenizer=fingerprint(folder / TOKENIZER),
             data="none",
             grid=(2, 2, 2),
@@ -55,7 +58,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ids=[f"{index} center" for index in range(11)],
             labels=[index % 2 for index in range(11)],
         )
-        writer = TokenWriter(folder / split, plan)
+        writer = TokenWriter(folder / split, manifest)
         writer.write_shard(0, torch.randint(0, 9, (11, 2, 2, 2)))
         writer.finish()
     return folder

@@ -1,4 +1,4 @@
-"""Plans agree with models: parameters and saved bytes exactly, operations as PyTorch counts them."""
+"""Costs agree with models: parameters and saved bytes exactly, operations as PyTorch counts them."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def build(order: GenerationOrder = ORDER, **settings: object) -> VideoTransforme
 def loss(model: VideoTransformer, batch: int = 2, order: GenerationOrder = ORDER) -> torch.Tensor:
     tokens = torch.randint(0, CODES, (batch, order.num_tokens))
     labels = torch.zeros(batch, dtype=torch.int64)
-    return next_token_loss(model(tokens, labels, model.layout(order)), tokens, model.factors).mean()
+    return next_token_loss(model(tokens, labels, model.layout(order)), tokens, model.codebook_factors).mean()
 
 
 def saved_bytes(model: VideoTransformer, mixed: bool) -> int:
@@ -56,8 +56,8 @@ def saved_bytes(model: VideoTransformer, mixed: bool) -> int:
     [
         {},
         {"num_kv_heads": 2, "qk_norm": True},
-        {"factors": (32, 20), "num_layers": 3},
-        {"target_positions": True, "num_transitions": 7, "ffn_hidden": None},
+        {"codebook_factors": (32, 20), "num_layers": 3},
+        {"target_position_embedding": True, "num_transitions": 7, "ffn_hidden": None},
         {"order_names": ["1x1x1", "1x2x2", "dyadic-64"]},
     ],
 )
@@ -100,14 +100,16 @@ def test_what_checkpointing_saves() -> None:
 
 
 def test_a_factorised_head_saves_its_share_of_logits() -> None:
-    whole, factorised = (TransformerCosts.of(build(factors=f).config, ORDER) for f in (None, (32, 20)))
+    whole, factorised = (
+        TransformerCosts.of(build(codebook_factors=f).config, ORDER) for f in (None, (32, 20))
+    )
     assert factorised.logit_bytes(3) * CODES == whole.logit_bytes(3) * 52
-    got = saved_bytes(build(factors=(32, 20)).train(), False)
+    got = saved_bytes(build(codebook_factors=(32, 20)).train(), False)
     planned = factorised.activation_bytes(2, False, False) + factorised.logit_bytes(2, saved=True)
     assert got == pytest.approx(planned, rel=0.02)
 
 
-@pytest.mark.parametrize("settings", [{}, {"num_kv_heads": 2}, {"factors": (32, 20)}])
+@pytest.mark.parametrize("settings", [{}, {"num_kv_heads": 2}, {"codebook_factors": (32, 20)}])
 def test_operations_are_those_pytorch_counts(settings: dict[str, object]) -> None:
     order = raster((2, 4, 4))
     model = build(order, **settings)

@@ -18,7 +18,7 @@ from tests.training.runs import refused
         (["--model.dim=32"], "dim is 16 there and 32 here"),
         (["--model.num_layers=2"], "num_layers is 1 there and 2 here"),
         (["--model.qk_norm=true"], "qk_norm is false there and true here"),
-        (["--model.factors=[3,3]"], "factors is null there and [3, 3] here"),
+        (["--model.codebook_factors=[3,3]"], "codebook_factors is null there and [3, 3] here"),
         (["--model.order.regions=[1,1,1]"], "order is"),
         (['--model.more_orders=[{"regions":[1,1,1]}]'], "order is"),
         (["--data.seed=1"], "data.seed is 0 there and 1 here"),
@@ -48,17 +48,17 @@ def made_anew(tokens: Path, folder: Path, change: str) -> Path:
     for split in ("train", "test"):
         old = TokenDataset(tokens / split)
         shutil.rmtree(folder / split)
-        plan = TokenManifest(**{**old.manifest.__dict__, "tokenizer": fingerprint(folder / TOKENIZER)})
+        manifest = TokenManifest(**{**old.manifest.__dict__, "tokenizer": fingerprint(folder / TOKENIZER)})
         values = torch.stack([item["tokens"] for item in old])
         if change == "classes":
-            plan = TokenManifest(**{**plan.__dict__, "class_names": ["Left", "Wrong"]})
+            manifest = TokenManifest(**{**manifest.__dict__, "class_names": ["Left", "Wrong"]})
         elif change == "grid":
-            plan, values = TokenManifest(**{**plan.__dict__, "grid": (1, 2, 2)}), values[:, :1]
+            manifest, values = TokenManifest(**{**manifest.__dict__, "grid": (1, 2, 2)}), values[:, :1]
         elif change == "content":
             values = (values + 1) % 9
-        writer = TokenWriter(folder / split, plan)
-        for shard in range(plan.num_shards):
-            items = plan.items(shard)
+        writer = TokenWriter(folder / split, manifest)
+        for shard in range(manifest.num_shards):
+            items = manifest.items(shard)
             writer.write_shard(shard, values[items.start : items.stop])
         writer.finish()
     return folder

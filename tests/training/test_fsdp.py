@@ -13,7 +13,7 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, Si
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
-from parvideo.training.fsdp import ShardedStrategy, check_strategy, gather, place_like, plain
+from parvideo.training.fsdp import ShardedStrategy, as_local_tensor, check_strategy, gather, place_like
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ def test_numbers_computed_with_shards_become_plain(mesh: DeviceMesh) -> None:
     values = torch.randn(6)
     total = distribute_tensor(values, mesh, [Shard(0)]).sum()
     assert isinstance(total, DTensor)
-    assert type(plain(total)) is torch.Tensor
-    torch.testing.assert_close(plain(total), values.sum())
-    assert plain(values) is values
+    assert type(as_local_tensor(total)) is torch.Tensor
+    torch.testing.assert_close(as_local_tensor(total), values.sum())
+    assert as_local_tensor(values) is values
 
 
 def test_strategies_that_shard_in_other_ways_are_refused() -> None:

@@ -78,7 +78,7 @@ def test_losses_are_those_of_the_order_asked_for(tokens_folder: Path) -> None:
     tokens, labels = torch.randint(0, 9, (2, 2, 2, 2)), torch.tensor([0, 1])
     assert module.transformer.config["num_transitions"] == 3
     for place in (0, 1, 2, 1, 0):
-        alone = make(tokens_folder, order=specs[place], target_positions=True, **quiet)
+        alone = make(tokens_folder, order=specs[place], target_position_embedding=True, **quiet)
         state = module.transformer.state_dict()
         rows = alone.transformer.config["num_transitions"]
         state["transition_embedding.weight"] = state["transition_embedding.weight"][:rows]
@@ -124,7 +124,7 @@ def test_tokens_of_another_tokenizer_are_refused(tokens_folder: Path, tmp_path: 
 
 
 def test_factors_train_on_the_likelihood_of_the_token(tokens_folder: Path) -> None:
-    module = make(tokens_folder, factors=[3, 3], dropout=0.0, attention_dropout=0.0)
+    module = make(tokens_folder, codebook_factors=[3, 3], dropout=0.0, attention_dropout=0.0)
     tokens, labels = torch.randint(0, 9, (2, 2, 2, 2)), torch.tensor([0, 1])
     with torch.no_grad():
         module.transformer.head.weight.zero_()

@@ -283,7 +283,7 @@ def test_a_tokenizers_run(
     write_shapes_data(
         toy, ShapesSettings(num_classes=2, groups=3, clips_per_group=1, height=16, width=20, frames=20)
     )
-    judge = [
+    adversary = [
         *("--model.adversary.discriminator=parvideo.tokenizer.discriminator.ClipDiscriminator",),
         *("--model.adversary.discriminator.channels=4", "--model.adversary.discriminator.num_layers=1"),
         *("--model.adversary.discriminator.norm_groups=2",),
@@ -297,7 +297,7 @@ def test_a_tokenizers_run(
     next((tmp_path / "fewer").rglob("*g03*")).unlink()
     capsys.readouterr()
     for more, said in (
-        (judge, "it lacks adversary."),
+        (adversary, "it lacks adversary."),
         (["--model.tokenizer.channels=8"], "channels is 4 there and 8 here"),
         (["--data.size=12"], "size is 8 there and 12 here"),
         (["--model.seed=1"], "model.seed is 0 there and 1 here"),

@@ -40,7 +40,7 @@ def test_layouts_are_no_part_of_a_model() -> None:
 
 def test_a_layout_that_sampling_made_first_serves_training() -> None:
     order = GenerationOrder(ORDERS["regions"].grid, ORDERS["regions"].groups)  # no tensor of it exists yet
-    model = make(order, target_positions=True, query_positions="target")
+    model = make(order, target_position_embedding=True, query_positions="target")
     tokens, labels = batch(order)
     with torch.inference_mode():
         expected = model(tokens, labels, model.layout(order))

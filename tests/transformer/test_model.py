@@ -173,10 +173,10 @@ def test_a_query_turned_by_its_target_knows_the_place_it_predicts() -> None:
 @torch.no_grad()
 def test_one_model_serves_several_orders() -> None:
     orders = several_orders()
-    model = make(orders[0], num_transitions=7, target_positions=True)
+    model = make(orders[0], num_transitions=7, target_position_embedding=True)
     tokens, labels = batch(orders[0])
     layouts = [model.layout(order) for order in orders]
-    twins = [make(order, num_transitions=7, target_positions=True) for order in orders]
+    twins = [make(order, num_transitions=7, target_position_embedding=True) for order in orders]
     for twin in twins:
         twin.load_state_dict(model.state_dict())
     wholes = [twin(tokens, labels, twin.layout(order)) for twin, order in zip(twins, orders, strict=True)]
@@ -196,7 +196,7 @@ def test_one_model_serves_several_orders() -> None:
 @torch.no_grad()
 def test_a_slot_is_told_which_place_it_predicts() -> None:
     """With two orders alike up to the places they visit last, only the target embedding tells them apart."""
-    model_args = {"num_transitions": 0, "target_positions": True}
+    model_args = {"num_transitions": 0, "target_position_embedding": True}
     orders = [
         GenerationOrder((1, 1, 4), groups) for groups in (((0,), (1,), (2,), (3,)), ((0,), (1,), (3,), (2,)))
     ]
@@ -213,7 +213,7 @@ def test_a_model_told_its_order_knows_orders_apart_that_look_the_same() -> None:
     orders = [OrderSpec().build((2, 4, 4)), OrderSpec(regions=(1, 4, 4), one_by_one=True).build((2, 4, 4))]
     names = [order.name for order in orders]
     for told in (False, True):
-        model = make(orders[0], target_positions=True, order_names=names if told else [])
+        model = make(orders[0], target_position_embedding=True, order_names=names if told else [])
         tokens, labels = batch(orders[0])
         first, second = (model(tokens, labels, model.layout(order))[:, 0] for order in orders)
         assert ((first - second).abs().max() > 1e-3) == told

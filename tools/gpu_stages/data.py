@@ -10,6 +10,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from parvideo.datasets.clip_format import ClipFormat
 from parvideo.datasets.tokens import TokenManifest, TokenWriter
 from parvideo.files import read_json
 from parvideo.pretrained.folder import TOKENIZER, fingerprint, save_tokenizer
@@ -48,8 +49,7 @@ def write_tokens(
         levels=levels,
     )
     frames, size = 1 + (grid[0] - 1) * 2**times, grid[1] * 2**spaces
-    form = {"frames": frames, "size": size, "fps": 8.0, "stride": None}
-    save_tokenizer(folder / TOKENIZER, tokenizer, extra=form)
+    save_tokenizer(folder / TOKENIZER, tokenizer, clip_format=ClipFormat(frames, size, fps=8.0))
     for number, (split, count) in enumerate(clips.items()):
         labels = [index % class_count for index in range(count)]
         plan = TokenManifest(

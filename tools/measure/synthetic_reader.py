@@ -109,7 +109,7 @@ def file_clips(
         # Through the classes in turn, so that any number of clips is of all of them.
         per_class = len(dataset) // settings.num_classes
         label, place = index % settings.num_classes, index // settings.num_classes
-        item = dataset.draw(epoch, min(label * per_class + place, len(dataset) - 1))
+        item = dataset.clip_at(epoch, min(label * per_class + place, len(dataset) - 1))
         yield change(item["clip"], np.random.default_rng([seed, number])), item["label"]
 
 

@@ -42,10 +42,10 @@ def head(size: str = "B", batch: int = 1, repeats: int = 3, threads: int = 1) ->
         " | of which drawing |\n" + "|---" * 7 + "|"
     )
     context = multiprocessing.get_context("spawn")
-    for name, factors in HEADS.items():
+    for name, codebook_factors in HEADS.items():
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             outputs, weights, step, peak, decode, draw = pool.submit(
-                _measure, size, factors, batch, repeats, threads
+                _measure, size, codebook_factors, batch, repeats, threads
             ).result()
         print(
             f"| {name} | {outputs} | {weights / 1e6:.1f}M | {step:.2f} | {peak / 2**20:.0f}"
@@ -55,7 +55,7 @@ def head(size: str = "B", batch: int = 1, repeats: int = 3, threads: int = 1) ->
 
 
 def _measure(
-    size: str, factors: tuple[int, ...] | None, batch: int, repeats: int, threads: int
+    size: str, codebook_factors: tuple[int, ...] | None, batch: int, repeats: int, threads: int
 ) -> tuple[int, int, float, int, float, float]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -67,7 +67,7 @@ def _measure(
         shape.dim,
         shape.num_layers,
         shape.num_heads,
-        factors=factors,
+        codebook_factors=codebook_factors,
         num_transitions=order.num_transitions,
     ).eval()
     decode, draw = _decode(model, order, batch, 5 * repeats)
@@ -77,7 +77,9 @@ def _measure(
     for _ in range(repeats):
         model.zero_grad()
         start = time.process_time()
-        next_token_loss(model(tokens, labels, model.layout(order)), tokens, model.factors).mean().backward()
+        next_token_loss(
+            model(tokens, labels, model.layout(order)), tokens, model.codebook_factors
+        ).mean().backward()
         best = min(best, time.process_time() - start)
     return model.head.out_features, model.head.weight.numel(), best, peak_memory() - held, decode, draw
 
@@ -96,7 +98,7 @@ def _decode(model: VideoTransformer, order: GenerationOrder, batch: int, repeats
         conditional, unconditional = model(tokens, labels, layout, slots, cache).chunk(2)
         logits = unconditional + (conditional - unconditional) * 2.0
         middle = time.process_time()
-        sample_tokens(logits, uniforms, SamplingConfig(top_k=100), model.factors)
+        sample_tokens(logits, uniforms, SamplingConfig(top_k=100), model.codebook_factors)
         drawing = min(drawing, time.process_time() - middle)
         whole = min(whole, time.process_time() - start)
     return whole, drawing

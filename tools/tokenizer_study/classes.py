@@ -14,7 +14,7 @@ from torch import Tensor
 from parvideo.datasets.transforms import resize_and_crop
 from parvideo.pixels import to_float
 from parvideo.synthetic.folder import SyntheticVideo
-from parvideo.synthetic.shapes import MAX_CLASSES, ShapesSettings, draw_shapes_clip
+from parvideo.synthetic.shapes import MAX_CLASSES, ShapesSettings, render_shapes_clip
 from parvideo.tokenizer import CausalVideoTokenizer
 from tools.tokenizer_study.training import measure
 
@@ -68,7 +68,7 @@ def _draw(
     settings: ShapesSettings, label: int, count: int, frames: int, size: int, stride: int
 ) -> Iterator[Tensor]:
     for group in range(1, count + 1):
-        video = draw_shapes_clip(settings, SyntheticVideo(label, group, 1))
+        video = render_shapes_clip(settings, SyntheticVideo(label, group, 1))
         yield to_float(resize_and_crop(video[: frames * stride : stride], size)[None])
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import lightning
 from torch import Tensor
 
+from parvideo.datasets.clip_format import UNKNOWN
 from parvideo.pretrained.folder import save_generator, save_tokenizer
 from parvideo.training.callbacks.ema import WeightAverage
 from parvideo.training.data import ClipDataModule
@@ -47,9 +48,9 @@ class ModelExport(lightning.Callback):
                 spec.tokenizer,
                 module.orders,
                 state,
-                spec.clip_form,
+                spec.clip_format,
             )
         elif isinstance(module, TokenizerModule):
             data = trainer.datamodule  # type: ignore[attr-defined]
-            form = data.clip_form if isinstance(data, ClipDataModule) else None
-            save_tokenizer(self.folder, module.tokenizer, state, form)
+            clip_format = data.clip_format if isinstance(data, ClipDataModule) else UNKNOWN
+            save_tokenizer(self.folder, module.tokenizer, state, clip_format)

@@ -8,7 +8,7 @@ import lightning
 import torch
 
 from parvideo.training.costs import TransformerCosts
-from parvideo.training.fsdp import plain
+from parvideo.training.fsdp import as_local_tensor
 from parvideo.training.generator import GeneratorModule
 
 
@@ -69,7 +69,7 @@ class Throughput(lightning.Callback):
                 for parameter in group["params"]
                 if parameter.grad is not None
             ]
-            pl_module.log("train/grad_norm", plain(torch.nn.utils.get_total_norm(gradients)))
+            pl_module.log("train/grad_norm", as_local_tensor(torch.nn.utils.get_total_norm(gradients)))
 
     def on_train_batch_end(
         self,
