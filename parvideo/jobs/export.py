@@ -16,7 +16,7 @@ from parvideo.pretrained.folder import (
     save_tokenizer,
 )
 from parvideo.pretrained.orders import read_transformer_config
-from parvideo.tokenizer import TOKENIZERS
+from parvideo.tokenizer import TOKENIZERS, VideoTokenizer
 from parvideo.training.checkpoints import find_checkpoint, read_model
 from parvideo.training.description import described_format
 from parvideo.transformer import VideoTransformer
@@ -92,11 +92,19 @@ def _check_tokens_stay(own: Path, other: Path) -> None:
         for network in (one, two)
     ]
     differ = type(one) is not type(two) or states[0].keys() != states[1].keys()
-    if differ or not all(torch.equal(value, states[1][name]) for name, value in states[0].items()):
+    differ = differ or not all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    if differ or not torch.equal(*(_tokens_of_noise(network) for network in (one, two))):
         raise ValueError(
             f"--tokenizer {other} gives clips other tokens than {own}, which the generator learned: only its "
             "decoder may differ (train it with decoder_only)"
         )
+
+
+def _tokens_of_noise(tokenizer: VideoTokenizer) -> Tensor:
+    """Tokens of one clip: they differ where weights are equal and what is done with them is not."""
+    noise = torch.rand(1, 3, *tokenizer.clip_shape((2, 4, 4)), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        return tokenizer.encode(2 * noise - 1)
 
 
 def _tokenizer(run: Path, checkpoint: Path, description: dict[str, Any]) -> Path:

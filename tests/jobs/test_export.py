@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from parvideo.datasets.clip_format import ClipFormat
+from parvideo.files import read_json, write_json
 from parvideo.jobs.export import export
 from parvideo.jobs.tokenize import tokenize
 from parvideo.pipeline import VideoPipeline
@@ -112,8 +113,13 @@ def test_a_tokenizer_may_bring_another_decoder_alone(run: Path, tmp_path: Path) 
     own, other = (VideoPipeline.from_pretrained(folder) for folder in (run, tmp_path / "model"))
     assert fingerprint(tmp_path / "model" / "tokenizer") == fingerprint(tmp_path / "decoder")
     assert not torch.equal(own.generate([0, 1], seed=3), other.generate([0, 1], seed=3))
-    with pytest.raises(ValueError, match="gives clips other tokens"):
-        export(run, tmp_path / "mixed", tokenizer=tmp_path / "encoder")
+    shutil.copytree(run / "model" / "tokenizer", tmp_path / "padding")
+    config = read_json(tmp_path / "padding" / "config.json")
+    config["config"]["space_padding"] = "replicate"  # the same weights, other tokens
+    write_json(tmp_path / "padding" / "config.json", config)
+    for changed in ("encoder", "padding"):
+        with pytest.raises(ValueError, match="gives clips other tokens"):
+            export(run, tmp_path / "mixed", tokenizer=tmp_path / changed)
     assert not (tmp_path / "mixed").exists()
 
 

@@ -35,7 +35,7 @@ class Chain:
     """
 
     tokenizer: Path = CONFIGS / "tokenizer_64.yaml"
-    decoder: Path | None = CONFIGS / "decoder_64.yaml"
+    decoder: Path | None = None
     generators: dict[str, Path] = field(default_factory=lambda: {"any": CONFIGS / "generator_any.yaml"})
     views: int = 4
     guidance_scale: float = 3.0
