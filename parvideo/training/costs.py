@@ -55,7 +55,7 @@ class TransformerCosts:
         """The costs of the transformer with this `VideoTransformer.config`, in an order."""
         head_dim = config["dim"] // config["num_heads"]
         places = sum(order.grid) if config["target_position_embedding"] else 0
-        places += len(config["order_names"])
+        places += len(config.get("order_names", []))
         return cls(
             tokens=order.num_tokens,
             pairs=int(order.mask.sum()),

@@ -154,7 +154,6 @@ class VideoTransformer(nn.Module):
             "num_transitions": num_transitions,
             "target_position_embedding": target_position_embedding,
             "query_positions": query_positions,
-            "order_names": list(order_names),
         }
         self.token_embedding = nn.Embedding(codebook_size, dim)
         self.class_embedding = nn.Embedding(num_classes + 1, dim)
@@ -162,6 +161,8 @@ class VideoTransformer(nn.Module):
         self.target_embedding = nn.ModuleList(
             nn.Embedding(size, dim) for size in (grid if target_position_embedding else ())
         )
+        if order_names:  # otherwise left out, as in the model folders written before there was such a setting
+            self.config["order_names"] = list(order_names)
         self.order_embedding = nn.Embedding(len(order_names), dim) if order_names else None
         self.embedding_dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
@@ -208,7 +209,7 @@ class VideoTransformer(nn.Module):
                 f"this model has {self.transition_embedding.num_embeddings} (num_transitions)"
             )
         config = self.config
-        names: list[str] = config["order_names"]
+        names: list[str] = config.get("order_names", [])
         if names and order.name not in names:
             raise ValueError(
                 f"this model is told which order it is in, and knows {', '.join(names)}; not {order.name}"

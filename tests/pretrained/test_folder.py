@@ -165,7 +165,7 @@ def test_a_folder_of_format_1_that_names_no_orders_has_its_own(tmp_path: Path, g
     expected = logits(load_transformer(generator), ORDER)
     as_format_1(generator / "model", ORDER)
     path = generator / "model" / "config.json"
-    for older in ((), ("num_transitions", "target_position_embedding", "query_positions", "order_names")):
+    for older in ((), ("num_transitions", "target_position_embedding", "query_positions")):
         document = json.loads(path.read_text())
         for name in older:  # options that came later
             del document["config"][name]
