@@ -22,7 +22,7 @@ def demo(
         data: folder of your own videos (UCF-101's layout or class folders); a drawn objects set if not given.
         i3d: weights of the Kinetics-400 I3D for FVD. If not given, your own videos are scored by those that
             `parvideo weights i3d` keeps; without them, and on the objects set, by a network the demo trains.
-        preset: small takes about ten minutes of processor time; smoke only shows that everything runs.
+        preset: small takes about thirteen minutes of processor time; smoke only shows that everything runs.
         seed: of everything random.
         split_index: which of UCF-101's three splits of your own videos.
         annotations: folder of UCF-101's lists, if it is neither in nor beside your own videos.
