@@ -13,6 +13,7 @@ import torch
 
 from parvideo.engine.attention import SCORES
 from parvideo.engine.base import LOGITS, PREFILL
+from parvideo.engine.machine import cache_bytes
 from parvideo.order import GenerationOrder
 from parvideo.transformer.cache import kv_bytes
 from parvideo.transformer.model import VideoTransformer
@@ -51,6 +52,12 @@ def decode_bytes(
     rows = batch * (2 if guided else 1)
     parameters = [*transformer.blocks.parameters(), *transformer.head.parameters()]
     weights = sum(p.numel() for p in parameters) if engine else 0
+    # While ways to compute a product are timed, its weight lies there in each way's arrangement.
+    trial = 0
+    if engine:
+        weights += 4 * max(parameter.numel() for parameter in parameters)
+        # And what is read to empty the processor's cache, where the weights do not lie in it in a step.
+        trial = cache_bytes() if weights * dtype.itemsize > cache_bytes() // 2 else 0
     cache = kv_bytes(transformer.num_layers, rows, order.num_tokens + window, kv_dim, dtype.itemsize)
     shared = config["num_heads"] // config["num_kv_heads"]
     scores = 2 * max(SCORES, shared * group * order.num_tokens)
@@ -68,7 +75,7 @@ def decode_bytes(
     slots = max(rows * group, min(PREFILL, rows * order.num_tokens), order.num_tokens)
     step = slots * (4 * config["dim"] + 2 * (config["dim"] + 2 * kv_dim) + 3 * config["ffn_hidden"])
     numbers = rows * order.num_tokens * 8 + batch * order.num_tokens * 16
-    return cache + (weights + scores) * dtype.itemsize + (drawing + step + turned) * 4 + numbers
+    return cache + (weights + scores) * dtype.itemsize + (drawing + step + turned) * 4 + numbers + trial
 
 
 def batch_size_for(

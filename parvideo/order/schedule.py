@@ -106,22 +106,26 @@ class GenerationOrder:
         return tuple(slots)
 
     @cached_property
+    @torch.inference_mode(False)  # what sampling asks for first must serve training, too
     def permutation(self) -> Tensor:
         """Raster index of the k-th token of the order, int64 ``[N]``."""
         return torch.tensor([cell for group in self.groups for cell in group], device="cpu")
 
     @cached_property
+    @torch.inference_mode(False)
     def inverse(self) -> Tensor:
         """Place in the order of each raster index, int64 ``[N]``."""
         return torch.argsort(self.permutation)
 
     @cached_property
+    @torch.inference_mode(False)
     def group(self) -> Tensor:
         """The step of each slot, int64 ``[N]``."""
         sizes = torch.tensor([len(group) for group in self.groups], device="cpu")
         return torch.repeat_interleave(torch.arange(self.steps, device="cpu"), sizes)
 
     @cached_property
+    @torch.inference_mode(False)
     def source(self) -> Tensor:
         """What each slot is fed, int64 ``[N]``: an ordered token's index, or a negative code.
 
@@ -147,11 +151,13 @@ class GenerationOrder:
         return int((self.source < CLASS_SOURCE).sum())
 
     @cached_property
+    @torch.inference_mode(False)
     def target_coords(self) -> Tensor:
         """Grid coordinates (t, h, w) of the token each slot predicts, int64 ``[N, 3]``."""
         return torch.stack(torch.unravel_index(self.permutation, self.grid), dim=-1)
 
     @cached_property
+    @torch.inference_mode(False)
     def coords(self) -> Tensor:
         """Grid coordinates (t, h, w) of the token each slot is fed, int64 ``[N, 3]``.
 
@@ -161,6 +167,7 @@ class GenerationOrder:
         return torch.where((self.source >= 0)[:, None], fed, self.target_coords)
 
     @cached_property
+    @torch.inference_mode(False)
     def mask(self) -> Tensor:
         """Which slots each slot sees, bool ``[N, N]`` (query, key): those of its own and earlier groups."""
         if self.attention == "causal":

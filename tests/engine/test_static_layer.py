@@ -37,7 +37,7 @@ def test_the_pieces_are_the_block(changes: dict[str, Any]) -> None:
     slots = torch.arange(ORDER.num_tokens)
     x = torch.randn(2, len(slots), 32)
     expected = block(x, layout.rotary, layout.mask(range(len(slots))))
-    layer = LayerWeights(block, torch.float32, packed=False)
+    layer = LayerWeights(block, torch.float32)
     shape = LayerShape(4, changes.get("num_kv_heads", 4), 8, 1e-5)
     cache = torch.zeros(2, 2, shape.kv_heads, len(slots), 8)
     turns = torch.view_as_real(engine.slots(ORDER).rotary)

@@ -17,6 +17,16 @@ def test_every_cell_is_generated_exactly_once(order: GenerationOrder) -> None:
 
 
 @given(orders())
+def test_what_sampling_asks_for_first_serves_training_too(order: GenerationOrder) -> None:
+    fresh = GenerationOrder.from_dict(order.to_dict())
+    with torch.inference_mode():
+        names = ("permutation", "inverse", "group", "source", "target_coords", "coords", "mask")
+        assert not any(getattr(fresh, name).is_inference() for name in names)
+    scores = torch.ones(1, order.num_tokens, requires_grad=True)
+    scores[:, fresh.inverse].sum().backward()  # which an inference tensor would refuse
+
+
+@given(orders())
 def test_unflatten_undoes_flatten(order: GenerationOrder) -> None:
     tokens = torch.randint(0, 1000, (2, *order.grid))
     ordered = order.flatten(tokens)

@@ -226,7 +226,7 @@ def test_everything_that_an_arm_sets_reaches_its_training(tmp_path: Path) -> Non
     assert module.order_specs == (arm.order, *arm.more_orders)
     assert (module.order_weights, module.distillation, module.teacher) == ([3.0, 1.0], 0.5, 0)
     settings = module.transformer_settings
-    assert (settings["target_positions"], settings["query_positions"]) == (True, "target")
+    assert (settings["target_position_embedding"], settings["query_positions"]) == (True, "target")
     assert settings["order_names"] == ["1x1x1", "dyadic-16"]
     assert (run.trainer.max_steps, run.datamodule.seed, plan.jobs[1].seed) == (3000, 1, 1)
 
