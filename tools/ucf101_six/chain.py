@@ -147,7 +147,7 @@ def _references(data: Path, out: Path, sizes: Sizes) -> None:
             *chosen,
             "--out",
             target,
-            *_counts(sizes, real=True),
+            *_counts(sizes),
         )
 
 
@@ -168,10 +168,10 @@ def _score(
         _evaluate(data, out, f"{name}/{order}-seed{seed}", sizes, *model, *more)
 
 
-def _counts(sizes: Sizes, real: bool = False) -> list[object]:
+def _counts(sizes: Sizes) -> list[object]:
     words: list[object] = ["--accelerator", sizes.accelerator]
     words += ["--real-count", sizes.real_clips] if sizes.real_clips else []
-    words += ["--fake-count", sizes.clips] if sizes.clips and not real else []
+    words += ["--fake-count", sizes.clips] if sizes.clips else []
     return words + (["--i3d", sizes.i3d] if sizes.i3d else [])
 
 
