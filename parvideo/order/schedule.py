@@ -11,7 +11,7 @@ The model sees an order as N *slots*. Slot k predicts the k-th token of the orde
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -30,6 +30,11 @@ Transition = Literal["learned", "repeat"]
 
 CLASS_SOURCE = -1
 """`source` of the slot that is fed the class; transition token j is fed where `source` is -2 - j."""
+
+
+def _kept_tensor(compute: "Callable[[GenerationOrder], Tensor]") -> "cached_property[Tensor]":
+    """A tensor computed once; if sampling asks for it first, in inference mode, it serves training, too."""
+    return cached_property(torch.inference_mode(False)(compute))
 
 
 @dataclass(frozen=True)
@@ -105,27 +110,23 @@ class GenerationOrder:
             start += len(group)
         return tuple(slots)
 
-    @cached_property
-    @torch.inference_mode(False)  # what sampling asks for first must serve training, too
+    @_kept_tensor
     def permutation(self) -> Tensor:
         """Raster index of the k-th token of the order, int64 ``[N]``."""
         return torch.tensor([cell for group in self.groups for cell in group], device="cpu")
 
-    @cached_property
-    @torch.inference_mode(False)
+    @_kept_tensor
     def inverse(self) -> Tensor:
         """Place in the order of each raster index, int64 ``[N]``."""
         return torch.argsort(self.permutation)
 
-    @cached_property
-    @torch.inference_mode(False)
+    @_kept_tensor
     def group(self) -> Tensor:
         """The step of each slot, int64 ``[N]``."""
         sizes = torch.tensor([len(group) for group in self.groups], device="cpu")
         return torch.repeat_interleave(torch.arange(self.steps, device="cpu"), sizes)
 
-    @cached_property
-    @torch.inference_mode(False)
+    @_kept_tensor
     def source(self) -> Tensor:
         """What each slot is fed, int64 ``[N]``: an ordered token's index, or a negative code.
 
@@ -150,14 +151,12 @@ class GenerationOrder:
         """The number of transition tokens to learn (n-1 for n regions; none with ``repeat``)."""
         return int((self.source < CLASS_SOURCE).sum())
 
-    @cached_property
-    @torch.inference_mode(False)
+    @_kept_tensor
     def target_coords(self) -> Tensor:
         """Grid coordinates (t, h, w) of the token each slot predicts, int64 ``[N, 3]``."""
         return torch.stack(torch.unravel_index(self.permutation, self.grid), dim=-1)
 
-    @cached_property
-    @torch.inference_mode(False)
+    @_kept_tensor
     def coords(self) -> Tensor:
         """Grid coordinates (t, h, w) of the token each slot is fed, int64 ``[N, 3]``.
 
@@ -166,8 +165,7 @@ class GenerationOrder:
         fed = self.target_coords[self.source.clamp(min=0)]
         return torch.where((self.source >= 0)[:, None], fed, self.target_coords)
 
-    @cached_property
-    @torch.inference_mode(False)
+    @_kept_tensor
     def mask(self) -> Tensor:
         """Which slots each slot sees, bool ``[N, N]`` (query, key): those of its own and earlier groups."""
         if self.attention == "causal":

@@ -41,8 +41,8 @@ class SlotLayout:
         """Bring an order's tensors, and its rotary table, to ``device``."""
         return cls(
             order,
-            order.source.clone().to(device),
-            order.target_coords.clone().to(device),
+            order.source.to(device),
+            order.target_coords.to(device),
             rotary.clone().to(device),
             number,
             int((order.source < 0).nonzero().max()) + 1,

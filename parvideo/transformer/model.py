@@ -188,7 +188,6 @@ class VideoTransformer(nn.Module):
         """Number of blocks."""
         return len(self.blocks)
 
-    @torch.inference_mode(False)  # a layout that sampling makes first must serve training, too
     def layout(self, order: GenerationOrder) -> SlotLayout:
         """The slots of an order, for `forward`; made once for each order and device, and then kept.
 
