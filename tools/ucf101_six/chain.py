@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from parvideo.benchmark.timing import CLOCKS, describe_machine
-from parvideo.files import write_json
 from parvideo.jobs.stages import Stages
 from parvideo.pipeline import VideoPipeline
 from parvideo.pretrained.folder import load_orders
@@ -71,7 +70,7 @@ def run_chain(data: Path, out: Path, chain: Chain, sizes: Sizes) -> None:
         RuntimeError: naming the command of parvideo that failed.
         ValueError: if a stage was begun with other settings.
     """
-    stages = Stages(out, total=6 + 2 * len(chain.generators) + (chain.decoder is not None))
+    stages = Stages(out, total=5 + 2 * len(chain.generators) + (chain.decoder is not None))
     steps = [f"--trainer.max_steps={sizes.steps}"] if sizes.steps else []
     steps += [f"--trainer.accelerator={sizes.accelerator}"]
     tokenizer, tokens = out / "tokenizer", out / "tokens"
@@ -131,7 +130,6 @@ def run_chain(data: Path, out: Path, chain: Chain, sizes: Sizes) -> None:
     stages.run(
         "times", "times", measures, lambda: _time(models, timings, chain.guidance_scale, sizes.timed_rounds)
     )
-    write_json(out / "chain.json", {"chain": _texts(asdict(chain)), "sizes": _texts(asdict(sizes))})
 
 
 def _references(data: Path, out: Path, sizes: Sizes) -> None:
@@ -139,15 +137,8 @@ def _references(data: Path, out: Path, sizes: Sizes) -> None:
         chosen = ["--split", split] if split == "test" else []
         target = out / f"reference-{split}.npz"
         _parvideo(
-            "fvd-stats",
-            "--real",
-            data,
-            "--protocol",
-            PROTOCOL,
-            *chosen,
-            "--out",
-            target,
-            *_counts(sizes),
+            *("fvd-stats", "--real", data, "--protocol", PROTOCOL, *chosen),
+            *("--out", target, *_counts(sizes)),
         )
 
 
@@ -209,15 +200,3 @@ def _parvideo(*words: object) -> None:
     code = subprocess.run(command, check=False).returncode
     if code:
         raise RuntimeError(f"`parvideo {' '.join(command[3:])}` ended with exit code {code}")
-
-
-def _texts(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with paths as text."""
-    return {
-        name: str(value)
-        if isinstance(value, Path)
-        else {key: str(one) for key, one in value.items()}
-        if isinstance(value, dict)
-        else value
-        for name, value in values.items()
-    }
