@@ -1,36 +1,16 @@
 """The report of `parvideo bench --device cuda`, on a CPU: whole, and its sums are right."""
 
+import dataclasses
 import json
 
 import pytest
 
 from parvideo.benchmark.cuda_report import run_on_gpu
-from parvideo.benchmark.report import Settings
+from tests.benchmark.cases import TINY
 
 
 def test_the_report_of_the_command_is_whole() -> None:
-    settings = Settings(
-        size="B",
-        dim=16,
-        layers=1,
-        heads=2,
-        vocabulary=64,
-        classes=4,
-        grid=(2, 4, 4),
-        regions=[(1, 1, 1), (1, 2, 2)],
-        batch=1,
-        guidance=2.0,
-        dtype="float32",
-        threads=1,
-        steps_limit=0,
-        repeats=1,
-        clock="wall",
-        plain=False,
-        peers=[],
-        tokenizer="tiny",
-        training=False,
-        kernels=False,
-    )
+    settings = dataclasses.replace(TINY, classes=4, steps_limit=0, plain=False, tokenizer="tiny")
     shown: list[str] = []
     report = run_on_gpu(settings, [2], ["float32"], shown.append, device="cpu")
     assert [row["order"] for row in report["results"]] == ["1x", "4x"]
