@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from parvideo.metrics.extractors.inception_i3d import InceptionI3d, load_i3d_state, same_padding
+from parvideo.metrics.extractors.inception_i3d import (
+    InceptionI3d,
+    Triple,
+    load_i3d_state,
+    max_pool_by_axes,
+    same_padding,
+)
 
 
 def golden_state(manifest: dict[str, list[int]]) -> dict[str, Tensor]:
@@ -101,3 +108,20 @@ def test_same_padding_gives_ceil_of_size_over_stride(size: int, kernel: int, str
     before, after = same_padding((size, 1, 1), (kernel, 1, 1), (stride, 1, 1))[4:]
     assert (size + before + after - kernel) // stride + 1 == -(-size // stride)
     assert 0 <= after - before <= 1  # the odd zero goes to the end
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride"),
+    [
+        ((2, 3, 9, 28, 31), (1, 3, 3), (1, 2, 2)),
+        ((2, 3, 9, 28, 31), (3, 3, 3), (2, 2, 2)),
+        ((1, 4, 8, 14, 14), (2, 2, 2), (2, 2, 2)),
+        ((1, 4, 3, 7, 7), (3, 3, 3), (1, 1, 1)),
+        ((1, 1, 3, 3, 3), (3, 3, 3), (2, 2, 2)),
+    ],
+)
+def test_pooling_by_axes_equals_pooling_at_once(
+    shape: tuple[int, ...], kernel: Triple, stride: Triple
+) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(max_pool_by_axes(x, kernel, stride), F.max_pool3d(x, kernel, stride))
