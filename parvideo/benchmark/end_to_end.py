@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from parvideo.benchmark.timing import CLOCKS, Clock
-from parvideo.pipeline.decoding import Decoder, multiplies_bf16
+from parvideo.pipeline.decoding import Decoder
 from parvideo.tokenizer import CausalVideoTokenizer
+from parvideo.transformer.stairs import multiplies_bf16
 
 ROUNDS = 2
 LIGHTER = {"base": "light"}

@@ -9,6 +9,7 @@ from torch import Tensor
 from parvideo.pixels import to_uint8
 from parvideo.tokenizer import CausalVideoTokenizer, VideoTokenizer
 from parvideo.tokenizer.streaming import decode_stream
+from parvideo.transformer.stairs import multiplies_bf16
 
 DecoderDtype = Literal["auto", "float32", "bfloat16"]
 """What a tokenizer's decoder computes in. ``auto`` is bfloat16 where the device multiplies it in hardware and
@@ -95,15 +96,6 @@ def stated_loss(notes: Mapping[str, Any]) -> float | None:
     stated = notes.get(BF16_NOTE)
     loss = stated.get("loss_db") if isinstance(stated, Mapping) else None
     return float(loss) if isinstance(loss, int | float) and not isinstance(loss, bool) else None
-
-
-def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for products of bfloat16; without, float32 is as fast or faster."""
-    if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return False
 
 
 def decode_tokens(tokenizer: VideoTokenizer, tokens: Tensor, pixels: int, batch_size: int) -> Tensor:

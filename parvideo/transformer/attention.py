@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from parvideo.transformer.cache import KVCache
 from parvideo.transformer.norm import RMSNorm
 from parvideo.transformer.rotary import rotate
-
-STAIR = 256
-"""Queries that a CPU takes at once under a dense mask: few enough to skip much, enough for its kernel."""
+from parvideo.transformer.stairs import STAIR, attend_stair, multiplies_bf16
 
 
 class AttentionMask:
@@ -28,8 +26,8 @@ class AttentionMask:
         kind: ``full`` if everything is visible, ``causal`` if the mask is exactly lower triangular, else
             ``dense``. The first two need no mask at all, which is the faster kernel everywhere. ``rows``
             if every row has its own.
-        stairs: of a ``dense`` mask, runs of `STAIR` queries, each with the number of keys up to the last
-            that any of them sees. Groups see no later groups, so half the square is never looked at.
+        stairs: runs of `STAIR` queries, each as its mask up to the last key that any of them sees. Groups
+            see no later groups, so half the square is never looked at.
     """
 
     def __init__(self, dense: Tensor, device: torch.device | str = "cpu") -> None:
@@ -46,10 +44,19 @@ class AttentionMask:
         else:
             self.kind = "dense"
         ends = [int(seen.any(dim=0).nonzero().max()) + 1 for seen in dense.split(STAIR)]
-        self.stairs = list(zip(self.dense.split(STAIR), ends, strict=True))
+        self.stairs = [seen[:, :end] for seen, end in zip(self.dense.split(STAIR), ends, strict=True)]
+        self._biases: list[Tensor] = []
         self._blocks: Any = None
         if self.in_blocks and self.dense.is_cuda:  # before a compiled block asks for them
             self._blocks = self._make_blocks()
+
+    @property
+    def biases(self) -> list[Tensor]:
+        """The stairs as what is added to scores in bfloat16: 0 where a key is seen, else minus infinity."""
+        if not self._biases:
+            zero = torch.zeros((), dtype=torch.bfloat16, device=self.dense.device)
+            self._biases = [torch.where(seen, zero, -torch.inf) for seen in self.stairs]
+        return self._biases
 
     @property
     def in_blocks(self) -> bool:
@@ -85,9 +92,12 @@ def attend(
 
     Scaled dot products. A dense mask of a whole sequence goes to FlexAttention on CUDA, which skips the
     blocks that are invisible, and to SDPA elsewhere (and wherever dropout is asked for, which FlexAttention
-    lacks); the two agree to rounding.
+    lacks); the two agree to rounding. Training in bfloat16 on a CPU that has instructions for it takes
+    `attend_stair`, which is faster than SDPA there and rounds scores too.
     """
     grouped = queries.shape[1] != keys.shape[1]
+    if _trains_in_bf16(queries) and not (dropout or grouped) and mask.kind in ("causal", "dense"):
+        return attend_in_stairs(queries, keys, values, mask)
     if mask.kind == "full":
         return F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, enable_gqa=grouped)
     if mask.kind == "causal":
@@ -100,18 +110,35 @@ def attend(
         parts = [
             F.scaled_dot_product_attention(
                 part,
-                keys[:, :, :end],
-                values[:, :, :end],
-                attn_mask=visible[:, :end],
+                keys[:, :, : seen.shape[1]],
+                values[:, :, : seen.shape[1]],
+                attn_mask=seen,
                 dropout_p=dropout,
                 enable_gqa=grouped,
             )
-            for part, (visible, end) in zip(queries.split(STAIR, dim=2), mask.stairs, strict=True)
+            for part, seen in zip(queries.split(STAIR, dim=2), mask.stairs, strict=True)
         ]
         return torch.cat(parts, dim=2)
     return F.scaled_dot_product_attention(
         queries, keys, values, attn_mask=mask.dense, dropout_p=dropout, enable_gqa=grouped
     )
+
+
+def _trains_in_bf16(queries: Tensor) -> bool:
+    """Whether gradients are wanted in bfloat16 from a CPU with instructions for it."""
+    cpu = queries.device.type == "cpu"
+    return (
+        queries.requires_grad and queries.dtype == torch.bfloat16 and cpu and multiplies_bf16(queries.device)
+    )
+
+
+def attend_in_stairs(queries: Tensor, keys: Tensor, values: Tensor, mask: AttentionMask) -> Tensor:
+    """`attend` by `attend_stair`: bfloat16 ``[B, heads, S, d]`` each, of a causal or dense mask."""
+    parts = [
+        attend_stair(part, keys[:, :, : bias.shape[1]], values[:, :, : bias.shape[1]], bias)
+        for part, bias in zip(queries.split(STAIR, dim=2), mask.biases, strict=True)
+    ]
+    return torch.cat(parts, dim=2)
 
 
 def pinned_attention(device: torch.device) -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from parvideo.pipeline import VideoPipeline, decoding
-from parvideo.pipeline.decoding import BF16_NOTE, Decoder, decode_tokens, multiplies_bf16, stated_loss
+from parvideo.pipeline.decoding import BF16_NOTE, Decoder, decode_tokens, stated_loss
 from parvideo.pretrained.folder import add_note, fingerprint
 from parvideo.tokenizer import CausalVideoTokenizer
 from parvideo.tokenizer.llamagen import LlamaGenTokenizer
@@ -117,11 +117,3 @@ def test_a_folder_that_states_its_loss_decodes_in_bfloat16(
     rough.save_pretrained(tmp_path / "again")  # float32 weights, and what is known of them
     assert fingerprint(tmp_path / "again" / "tokenizer") == before
     assert VideoPipeline.from_pretrained(tmp_path / "again").decoder.loss_db == 0.003
-
-
-def test_a_processor_is_asked_for_its_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
-    for avx, amx in ((False, False), (True, False), (False, True)):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda able=avx: able)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda able=amx: able)
-        assert multiplies_bf16(CPU) == (avx or amx)
-    assert not multiplies_bf16(torch.device("meta"))
