@@ -2,11 +2,13 @@
 
     python -m tools.ucf101_six run --data data/ucf101/UCF-101 --out runs/ucf101_six
     python -m tools.ucf101_six report --out runs/ucf101_six
+    python -m tools.ucf101_six publish --out runs/ucf101_six --data data/ucf101/UCF-101 --to data/models/mine
 
 ``run`` trains the tokenizer, rounds it to bfloat16, tokenizes, trains a further decoder of these tokens and
 the generators, scores every order with every seed, times them in turn, and writes ``report.md`` and
 ``results.json``. It takes hours on a CPU; stop it at any moment, the same command goes on. ``report`` writes
-the report of what is there so far. Any set in UCF-101's layout will do; the configs are those of six classes.
+the report of what is there so far; ``publish`` makes a folder to give away of a generator. Any set in
+UCF-101's layout will do; the configs are those of six classes.
 """
 
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from tools.ucf101_six.chain import Chain, Sizes, run_chain
+from tools.ucf101_six.publish import publish_model
 from tools.ucf101_six.report import write_report
 
 
@@ -39,5 +42,21 @@ def report(out: Path) -> None:
     write_report(out)
 
 
+def publish(out: Path, data: Path, to: Path, name: str = "any") -> None:
+    """Make a folder to give away of a chain's generator: model, report, model card, a few real frames.
+
+    Args:
+        out: the chain's folder.
+        data: the videos it was trained on.
+        to: the folder to make, as a reader gives it to ``--model``.
+        name: of the generator.
+    """
+    publish_model(out, data, name, to)
+
+
 if __name__ == "__main__":
-    auto_cli({"run": run, "report": report}, as_positional=False, prog="python -m tools.ucf101_six")
+    auto_cli(
+        {"run": run, "report": report, "publish": publish},
+        as_positional=False,
+        prog="python -m tools.ucf101_six",
+    )
