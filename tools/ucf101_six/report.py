@@ -12,6 +12,7 @@ from scipy import stats
 from parvideo.evaluation.report import read_report
 from parvideo.files import read_json, write_json, write_text
 from parvideo.pretrained.folder import load_orders
+from tools.ucf101_six.picture import draw_quality_against_steps
 
 PAPER = {"1x1x1": 94.1, "1x2x2": 99.5, "1x4x4": 103.4}
 """FVD on UCF-101 in the PAR paper (arXiv 2412.15119): its own tokenizer, size and training."""
@@ -47,7 +48,7 @@ class Row:
 
 
 def write_report(out: Path) -> None:
-    """Write ``results.json`` and ``report.md`` of what has been scored, and print the latter.
+    """Write ``results.json``, ``report.md`` and a picture of what has been scored, and print the report.
 
     Raises:
         FileNotFoundError: if nothing has.
@@ -56,6 +57,7 @@ def write_report(out: Path) -> None:
     write_json(out / "results.json", results)
     text = render(results)
     write_text(out / "report.md", text)
+    draw_quality_against_steps(results, out / "quality-against-steps.svg")
     print(text)
 
 
