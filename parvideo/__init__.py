@@ -2,6 +2,7 @@
 
 Generate from a model folder                 VideoPipeline.from_pretrained(folder).generate(["Archery"])
 how to draw: temperature, top-k, guidance    SamplingConfig
+Save clips as mp4, gif, webp                 write_video("clip.mp4", clips, fps)
 Clips to tokens and back                     CausalVideoTokenizer, LlamaGenTokenizer, load_tokenizer
 Which tokens are generated together          OrderSpec(regions=(1, 2, 2)).build(grid) -> GenerationOrder
 The network, and the loop that one can read  VideoTransformer, generate
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from parvideo.version import __version__
 
 if TYPE_CHECKING:
+    from parvideo.datasets.writing import write_video
     from parvideo.engine.cpu import CpuEngine
     from parvideo.engine.cuda_graphs import CudaGraphEngine
     from parvideo.metrics import FrechetVideoDistance
@@ -51,6 +53,7 @@ __all__ = [
     "__version__",
     "generate",
     "load_tokenizer",
+    "write_video",
 ]
 
 _HOMES = {
@@ -72,6 +75,7 @@ _HOMES = {
     "VideoTransformer": "parvideo.transformer",
     "generate": "parvideo.sampling",
     "load_tokenizer": "parvideo.pretrained.folder",
+    "write_video": "parvideo.datasets.writing",
 }
 
 

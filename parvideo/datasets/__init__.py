@@ -8,7 +8,7 @@ from parvideo.datasets.tokens import TokenDataset, TokenItem, TokenManifest, Tok
 from parvideo.datasets.transforms import flip_horizontally, resize_and_crop
 from parvideo.datasets.video_info import UnreadableVideoError, VideoInfo
 from parvideo.datasets.videos import Split, VideoList, VideoRecord, load_videos
-from parvideo.datasets.writing import write_avi, write_contact_sheet, write_mp4
+from parvideo.datasets.writing import write_avi, write_contact_sheet, write_mp4, write_video
 
 __all__ = [
     "Backend",
@@ -34,4 +34,5 @@ __all__ = [
     "write_avi",
     "write_contact_sheet",
     "write_mp4",
+    "write_video",
 ]

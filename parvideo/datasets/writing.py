@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,34 @@ from PIL import Image, ImageDraw, ImageFont
 
 from parvideo.files import AnyPath, atomic_path
 from parvideo.pixels import TensorLike, check_clips
+
+
+def write_video(path: AnyPath, clips: TensorLike, fps: float | None) -> None:
+    """Write clips as one file that plays: a single clip as it is, several side by side.
+
+    Args:
+        path: ends in ``.mp4`` (H.264), ``.avi`` (as UCF-101's own files), ``.webp`` (animated, lossless) or
+            ``.gif`` (animated, 256 colours); replaced in one step.
+        clips: uint8 ``[T, H, W, 3]``, or ``[B, T, H, W, 3]`` as `VideoPipeline.generate` returns them.
+        fps: frames a second, above 0, such as `VideoPipeline.fps`.
+
+    Raises:
+        ValueError: on another form of clips, no clips, an fps that is None or not positive, or another
+            suffix.
+    """
+    path, clips = Path(path), check_clips(clips)
+    if clips.ndim not in (4, 5) or 0 in clips.shape:
+        raise ValueError(
+            f"clips must be [T, H, W, 3] or [B, T, H, W, 3] and not empty, got {list(clips.shape)}"
+        )
+    if path.suffix not in _WRITERS:
+        raise ValueError(f"{path} must end in {', '.join(_WRITERS)}")
+    if fps is None:
+        raise ValueError("fps is None: the model does not say how fast its clips play; give a number")
+    frames = clips.cpu().numpy()
+    if clips.ndim == 5:
+        frames = _side_by_side(frames, ceil(sqrt(len(frames)))) if len(frames) > 1 else frames[0]
+    _WRITERS[path.suffix](path, frames, fps)
 
 
 def write_mp4(path: AnyPath, clip: TensorLike, fps: float, crf: int = 16) -> None:
@@ -78,19 +107,30 @@ def write_contact_sheet(
         raise ValueError(f"labels has {len(labels)} entries for {len(clips)} clips; give one for each")
     if scale < 1 or (columns is not None and columns < 1):
         raise ValueError(f"scale is {scale} and columns {columns}; both must be 1 or more")
+    columns = columns or ceil(sqrt(len(clips)))
+    frames = _side_by_side(clips.cpu().numpy(), min(columns, len(clips)), labels, scale)
+    _write_animation(path, frames, fps)
+
+
+def _write_animation(path: Path, clip: np.ndarray, fps: float) -> None:
     _check_fps(fps)
-    columns = columns or int(np.ceil(np.sqrt(len(clips))))
-    frames = _sheet_frames(clips.cpu().numpy(), min(columns, len(clips)), labels, scale)
     options: dict[str, Any] = {"lossless": True, "method": 3} if path.suffix == ".webp" else {"disposal": 1}
+    first, *others = [Image.fromarray(frame) for frame in clip]
     with atomic_path(path) as temporary:
-        frames[0].save(
-            temporary, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0, **options
+        first.save(
+            temporary, save_all=True, append_images=others, duration=round(1000 / fps), loop=0, **options
         )
 
 
-def _sheet_frames(
-    clips: np.ndarray, columns: int, labels: Sequence[str] | None, scale: int, gap: int = 2, text: int = 12
-) -> list[Image.Image]:
+def _side_by_side(
+    clips: np.ndarray,
+    columns: int,
+    labels: Sequence[str] | None = None,
+    scale: int = 1,
+    gap: int = 2,
+    text: int = 12,
+) -> np.ndarray:
+    """Frames that show all clips: uint8 ``[B, T, H, W, 3]`` to ``[T, H', W', 3]``."""
     count, length, height, width, _ = clips.shape
     height, width, head = height * scale, width * scale, text if labels is not None else 0
     rows = -(-count // columns)
@@ -113,8 +153,8 @@ def _sheet_frames(
         for clip, corner in zip(clips, corners, strict=True):
             picture = Image.fromarray(clip[time])
             frame.paste(picture.resize((width, height), Image.Resampling.NEAREST), corner)
-        frames.append(frame)
-    return frames
+        frames.append(np.asarray(frame))
+    return np.stack(frames)
 
 
 def _write(
@@ -153,3 +193,7 @@ def _check_suffix(path: Path, suffix: str) -> None:
 def _check_fps(fps: float) -> None:
     if not 0 < fps <= 1000:
         raise ValueError(f"fps is {fps}; it must be above 0 and at most 1000 frames a second")
+
+
+_WRITERS = {".mp4": write_mp4, ".avi": write_avi, ".webp": _write_animation, ".gif": _write_animation}
+"""What `write_video` writes a file by."""

@@ -11,7 +11,7 @@ from PIL import Image
 
 from parvideo.datasets.probing import probe
 from parvideo.datasets.reading import read_frames
-from parvideo.datasets.writing import write_avi, write_contact_sheet, write_mp4
+from parvideo.datasets.writing import write_avi, write_contact_sheet, write_mp4, write_video
 from parvideo.synthetic.shapes import ShapesSettings, SyntheticVideo, render_shapes_clip
 
 
@@ -53,6 +53,23 @@ def test_the_contact_sheet_plays_every_clip_in_its_place(tmp_path: Path) -> None
         assert sheet.n_frames == 9  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi", "a.webp", "a.gif"])
+def test_one_function_writes_every_format_one_clip_or_several(tmp_path: Path, name: str) -> None:
+    clip = toy_clip()
+    for clips in (clip, clip[None]):
+        write_video(tmp_path / name, clips, 12.5)
+        info = probe(tmp_path / name)
+        assert (info.frames, info.fps, info.height, info.width) == (9, 12.5, 64, 64)
+        frames = read_frames(tmp_path / name, range(9))
+        assert (frames.float() - clip.float()).abs().mean() < (0.01 if name == "a.webp" else 6)
+    five = torch.stack([toy_clip(label) for label in range(5)])
+    write_video(tmp_path / name, five, 12.5)
+    frames = read_frames(tmp_path / name, [0, 8]).float()
+    assert frames.shape == (2, 2 + 2 * 66, 2 + 3 * 66, 3)
+    fifth = frames[:, 68 : 68 + 64, 68 : 68 + 64]  # second row, second column
+    assert (fifth - five[4, [0, 8]].float()).abs().mean() < 6
+
+
 def test_bad_arguments_are_named_and_leave_nothing(tmp_path: Path) -> None:
     clip = toy_clip()
     for call, word in (
@@ -62,6 +79,15 @@ def test_bad_arguments_are_named_and_leave_nothing(tmp_path: Path) -> None:
         (lambda: write_mp4(tmp_path / "a.mp4", clip[None], 8), "T, H, W, 3"),
         (lambda: write_contact_sheet(tmp_path / "a.gif", clip[None], 8, labels=["a", "b"]), "labels has 2"),
         (lambda: write_contact_sheet(tmp_path / "a.png", clip[None], 8), r"\.webp or \.gif"),
+        (lambda: write_contact_sheet(tmp_path / "a.gif", clip[None], 0), "fps is 0"),
+        (lambda: write_video(tmp_path / "a.png", clip, 8), r"must end in \.mp4, \.avi, \.webp, \.gif"),
+        (lambda: write_video(tmp_path / "a.mp4", clip, None), "fps is None: the model does not say"),
+        (lambda: write_video(tmp_path / "a.gif", clip, -1), "fps is -1"),
+        (
+            lambda: write_video(tmp_path / "a.mp4", clip[None, None], 8),
+            r"\[T, H, W, 3\] or \[B, T, H, W, 3\]",
+        ),
+        (lambda: write_video(tmp_path / "a.mp4", clip[None][:0], 8), "not empty"),
     ):
         with pytest.raises(ValueError, match=word):
             call()
