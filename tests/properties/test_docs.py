@@ -146,6 +146,24 @@ def test_the_one_liner_prints_every_field_of_a_protocol(capsys: pytest.CaptureFi
     assert "clip_policy='non-overlapping'" in capsys.readouterr().out
 
 
+def test_the_page_of_the_commands_has_them_all() -> None:
+    rows = re.findall(
+        r"^\| (`.*?) \|", (DOCS / "commands.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    named = [name for row in rows for name in re.findall(r"`([\w-]+)`", row)]
+    assert sorted(named) == sorted(COMMANDS)
+
+
+def test_the_parts_stand_alone() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    (shape,) = re.findall(r"-> int64 \[B, ([\d, ]+)\]", code)
+    there = {"labels": torch.tensor([3])}
+    exec(code, there)
+    assert list(there["tokens"].shape) == [1, *map(int, shape.split(","))]
+    assert there["tokens"].dtype == torch.int64
+
+
 def test_there_are_commands_to_try() -> None:
     names = {line.split()[1] for _, line in commands()}
     assert names >= {"fit", "tokenize", "sample", "evaluate", "compare-reports", "fvd-stats", "bench", "data"}
