@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -17,7 +18,15 @@ from parvideo.datasets.probing import probe
 from parvideo.files import config_folder, read_json
 from parvideo.metrics.extractors.small_i3d import SmallI3D, SmallI3DExtractor
 from parvideo.order import OrderSpec
-from parvideo.pretrained.folder import save_generator, save_tokenizer
+from parvideo.pipeline.choices import find_order
+from parvideo.pretrained.folder import (
+    TOKENIZER,
+    load_class_names,
+    load_clip_format,
+    load_orders,
+    save_generator,
+    save_tokenizer,
+)
 from parvideo.synthetic import ShapesSettings, write_shapes_data
 from parvideo.transformer import VideoTransformer
 from tests.world import make_tokenizer
@@ -26,6 +35,8 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 GRID = (5, 16, 16)
+MODEL = Path("data/models/ucf101-six-4x")
+CLASSES = ["Archery", "BasketballDunk", "HorseRace", "PlayingPiano", "PlayingViolin", "Surfing"]
 
 
 def sections() -> dict[str, str]:
@@ -71,6 +82,7 @@ def test_every_block_stands_in_a_section_that_is_tested() -> None:
     assert there == {
         "Two commands",
         "Install",
+        "Generate",
         "Train on your own videos",
         "Train on UCF-101",  # needs the data set: its commands are parsed by test_docs.py
         "Evaluate",
@@ -100,6 +112,44 @@ def test_what_is_installed_is_there() -> None:
             assert all(setup.has_option("options.extras_require", extra) for extra in extras)
 
 
+def test_the_model_of_the_clone_is_what_is_said_of_it() -> None:
+    """And so the stand-in is, by which the other tests go."""
+    folder = ROOT / MODEL
+    assert load_class_names(folder) == CLASSES
+    made = load_orders(folder)
+    assert [order.name for order in made] == [spec.build(GRID).name for spec in orders()]
+    said = load_clip_format(folder / TOKENIZER)
+    assert (said.frames, said.size, said.fps, made[0].grid) == (17, 64, 12.5, GRID)
+    text = " ".join(sections()["Generate"].split())
+    assert f"{', '.join(CLASSES[:-1])} and {CLASSES[-1]}, 17 frames of 64x64 pixels at 12.5 a second" in text
+    assert made[0].steps == 323  # 4x, which the page says is the main order
+
+
+@pytest.fixture(params=["stand-in", pytest.param("real", marks=pytest.mark.slow)])
+def beside_the_model(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in which the model's name leads to a small one, or, slowly, to the clone's own."""
+    monkeypatch.chdir(tmp_path)
+    if request.param == "real":
+        (tmp_path / "data").symlink_to(ROOT / "data")
+    else:
+        write_stand_in(MODEL, CLASSES)
+
+
+@pytest.mark.usefixtures("beside_the_model")
+def test_clips_are_generated_at_two_speeds() -> None:
+    steps = {}
+    for line in commands("Generate"):
+        assert main([*line[1:], "--accelerator", "cpu"]) == 0
+        out = Path(line[line.index("--out") + 1])
+        with np.load(out / "clips-00000.npz") as made:
+            assert made["clips"].shape == (4, 17, 64, 64, 3)
+        assert len(list(out.glob("*.mp4"))) == 4
+        assert (out / "contact-sheet.webp").is_file()
+        order = line[line.index("--order") + 1] if "--order" in line else None
+        steps[str(out)] = find_order(load_orders(MODEL), order).steps
+    assert steps == {"runs/surfing": 323, "runs/surfing-26-steps": 26}
+
+
 def test_own_videos_take_the_commands_that_a_slow_test_runs() -> None:
     """tests/slow/test_from_zero.py runs those of docs/from_zero.md, as they stand."""
     page = (ROOT / "docs" / "from_zero.md").read_text(encoding="utf-8")
@@ -125,13 +175,12 @@ def test_evaluate_scores_the_model_on_a_folder_of_videos(
     assert read_json(Path("report.json"))["protocol_hash"][:12] in shown
 
 
-def test_python_does_what_its_comments_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("beside_the_model")
+def test_python_does_what_its_comments_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     ((language, code),) = BLOCK.findall(sections()["In Python"])
     assert language == "python"
-    (model,) = re.findall(r'from_pretrained\("([^"]+)"\)', code)
-    write_stand_in(Path(model), ["cat", "dog"])
+    assert f'from_pretrained("{MODEL}")' in code
     Path("example.py").write_text(code)
     made = runpy.run_path("example.py")
     (shape,) = re.findall(r"# uint8 \[([\d, ]+)\]", code)
