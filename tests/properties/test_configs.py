@@ -25,6 +25,7 @@ OVERLAYS |= {f"trainer/{name}.yaml": "generator/ucf101_1x2x2.yaml" for name in (
 OVERLAYS |= {
     "trainer/rfvd.yaml": "tokenizer/ucf101_64.yaml",
     "ucf101_six/tokenizer_light.yaml": "ucf101_six/tokenizer_base.yaml",
+    "ucf101_six/decoder_adversary.yaml": "ucf101_six/decoder.yaml",
 }
 OVERLAYS |= {
     f"generator/ablations/{path.name}": "generator/ucf101_1x2x2.yaml"
