@@ -3,7 +3,8 @@
 Counted are the tensors that PyTorch keeps, as tests compare with a measured model: parameters exactly,
 what the backward pass saves on a CPU to the byte, matrix products by PyTorch's own counter. Attention is
 taken to be fused, so scores are never stored. On CUDA dropout keeps a byte a value, not a value, and fused
-norms keep less: there the activations are an upper bound.
+norms keep less: there the activations are an upper bound. They are one, too, in bfloat16 on a CPU that
+multiplies it (`parvideo.transformer.stairs`).
 """
 
 from collections.abc import Mapping
