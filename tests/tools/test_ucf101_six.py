@@ -10,7 +10,9 @@ from parvideo.evaluation.report import read_report
 from parvideo.files import read_json
 from tools.ucf101_six.__main__ import run
 from tools.ucf101_six.chain import Chain, Sizes
-from tools.ucf101_six.report import against
+from tools.ucf101_six.report import against, render
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_ratios_are_paired_by_seed() -> None:
@@ -20,6 +22,17 @@ def test_ratios_are_paired_by_seed() -> None:
     assert low < mean < high
     assert mean == round(100 * math.expm1((math.log(1.1) + math.log(0.9)) / 2))
     assert against([150.0], [100.0]) == "+50%"  # one seed says nothing of its error
+
+
+def test_the_page_says_what_was_measured() -> None:
+    results = read_json(ROOT / "docs" / "ucf101_six.json")
+    assert render(results).strip() in (ROOT / "docs" / "ucf101_six.md").read_text()
+
+
+def test_the_model_that_comes_with_the_clone_scores_what_the_page_says() -> None:
+    report = read_report(ROOT / "data" / "models" / "ucf101-six-4x" / "report.json")
+    rows = read_json(ROOT / "docs" / "ucf101_six.json")["rows"]
+    assert report["fvd"] == next(row["fvd"][0] for row in rows if row["order"] == "1x2x2")
 
 
 @pytest.mark.slow

@@ -31,13 +31,15 @@ class Chain:
         generators: configs of generators, by name; each is scored in every order it is trained for.
         views: times of each training clip that are tokenized, each with its mirror image.
         guidance_scale: of classifier-free guidance in all scores.
+        temperature: that divides the logits in all scores.
     """
 
     tokenizer: Path = CONFIGS / "tokenizer_64.yaml"
     decoder: Path | None = None
     generators: dict[str, Path] = field(default_factory=lambda: {"any": CONFIGS / "generator_any.yaml"})
     views: int = 4
-    guidance_scale: float = 3.0
+    guidance_scale: float = 4.0
+    temperature: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def run_chain(data: Path, out: Path, chain: Chain, sizes: Sizes) -> None:
         train("decoder", chain.decoder, *more)
         shown = out / "decoder"
         export("decoder", shown)
-    measures = {**settings, **asdict(sizes), "guidance_scale": chain.guidance_scale}
+    sampling = SamplingConfig(guidance_scale=chain.guidance_scale, temperature=chain.temperature)
+    measures = {**settings, **asdict(sizes), "sampling": [sampling.guidance_scale, sampling.temperature]}
     measures["i3d"] = str(sizes.i3d)
     stages.run("references", "features of real clips", measures, lambda: _references(data, out, sizes))
     stages.run(
@@ -124,12 +127,10 @@ def run_chain(data: Path, out: Path, chain: Chain, sizes: Sizes) -> None:
             f"score-{name}",
             f"scores of {name}: {len(rows)} rows",
             measures,
-            partial(_score, data, out, name, rows, chain, sizes),
+            partial(_score, data, out, name, rows, sampling, sizes),
         )
     timings = [(name, order.name) for name in models for order in load_orders(models[name])]
-    stages.run(
-        "times", "times", measures, lambda: _time(models, timings, chain.guidance_scale, sizes.timed_rounds)
-    )
+    stages.run("times", "times", measures, lambda: _time(models, timings, sampling, sizes.timed_rounds))
 
 
 def _references(data: Path, out: Path, sizes: Sizes) -> None:
@@ -151,10 +152,16 @@ def _evaluate(data: Path, out: Path, name: str, sizes: Sizes, *more: object) -> 
 
 
 def _score(
-    data: Path, out: Path, name: str, rows: Sequence[tuple[str, int]], chain: Chain, sizes: Sizes
+    data: Path,
+    out: Path,
+    name: str,
+    rows: Sequence[tuple[str, int]],
+    sampling: SamplingConfig,
+    sizes: Sizes,
 ) -> None:
+    drawn = ("--guidance-scale", sampling.guidance_scale, "--temperature", sampling.temperature)
     for order, seed in rows:
-        more = ("--order", order, "--seed", seed, "--guidance-scale", chain.guidance_scale)
+        more = ("--order", order, "--seed", seed, *drawn)
         model = ("--model", out / "models" / name)
         _evaluate(data, out, f"{name}/{order}-seed{seed}", sizes, *model, *more)
 
@@ -167,11 +174,11 @@ def _counts(sizes: Sizes) -> list[object]:
 
 
 def _time(
-    models: dict[str, Path], rows: Sequence[tuple[str, str]], guidance_scale: float, rounds: int
+    models: dict[str, Path], rows: Sequence[tuple[str, str]], config: SamplingConfig, rounds: int
 ) -> dict[str, Any]:
     """Seconds of one guided clip at batch 1, rows in turn: the transformer's and the decoder's; the best."""
     pipelines = {name: VideoPipeline.from_pretrained(folder) for name, folder in models.items()}
-    config, now = SamplingConfig(guidance_scale=guidance_scale), CLOCKS["wall"]
+    now = CLOCKS["wall"]
     best = {row: np.full(2, np.inf) for row in rows}
     for _ in Progress(range(1 + rounds), title="timing", unit="round"):
         for name, order in rows:

@@ -17,6 +17,8 @@ from tools.ucf101_six.picture import draw_quality_against_steps
 PAPER = {"1x1x1": 94.1, "1x2x2": 99.5, "1x4x4": 103.4}
 """FVD on UCF-101 in the PAR paper (arXiv 2412.15119): its own tokenizer, size and training."""
 
+SAMPLING = ("guidance_scale", "temperature")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -83,7 +85,7 @@ def collect(out: Path) -> dict[str, Any]:
     return {
         "protocol": first["protocol"],
         "extractor": first["extractor"],
-        "guidance_scale": _guidance(first),
+        "sampling": {name: float(first["generated"]["sampling"][name]) for name in SAMPLING},
         "real_clips": first["repeats"][0]["real_count"],
         "held_out_clips": first["held_out"]["real_count"],
         "floor": first["repeats"][0]["floor"],
@@ -98,10 +100,11 @@ def collect(out: Path) -> dict[str, Any]:
 def render(results: dict[str, Any]) -> str:
     """`collect`'s results as Markdown."""
     protocol, rows = results["protocol"], [Row(**row) for row in results["rows"]]
+    sampling = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in results["sampling"].items())
     lines = [
         f"Protocol {protocol['name']}: {results['real_clips']} real clips of the training split, "
-        f"{results['held_out_clips']} held out, {rows[0].clips} generated clips a seed and row, "
-        f"{len(rows[0].fvd)} seeds, guidance {results['guidance_scale']:g}. FVD is the mean over seeds ± "
+        f"{results['held_out_clips']} held out, {rows[0].clips} generated clips for each row and seed "
+        f"of sampling ({len(rows[0].fvd)}), {sampling}. FVD is the mean over seeds ± "
         "the larger of their standard deviation and the first seed's jackknife error over source videos.",
         "",
         "| model | order | steps | s/clip: transformer + decoder | FVD, training split | FVD, held out "
@@ -197,10 +200,6 @@ def _probe(report: dict[str, Any], side: str) -> float:
     """The share of clips whose class the probe reads; not a number where a report has no probe."""
     probe = report["class_accuracy"]
     return float(probe[side]["accuracy"]) if isinstance(probe, dict) else math.nan
-
-
-def _guidance(report: dict[str, Any]) -> float:
-    return float(report["generated"]["sampling"]["guidance_scale"])
 
 
 def _with_error(values: Sequence[float], error: float | None) -> str:
