@@ -4,11 +4,13 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from parvideo.evaluation.report import read_report
 from parvideo.files import read_json
-from tools.ucf101_six.__main__ import run
+from parvideo.pretrained.folder import fingerprint
+from tools.ucf101_six.__main__ import publish, run
 from tools.ucf101_six.chain import Chain, Sizes
 from tools.ucf101_six.report import against, render
 
@@ -58,3 +60,13 @@ def test_the_whole_chain_at_a_small_size(
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     with pytest.raises(ValueError, match="tokens"):
         run(data, tmp_path, Chain(views=2, decoder=None), sizes)
+    given = tmp_path / "given"
+    publish(tmp_path, data, given, limits=("It has hardly been trained.",))
+    assert fingerprint(given) == fingerprint(tmp_path / "models" / "any")
+    assert read_report(given / "report.json")["fvd"] == results["rows"][1]["fvd"][0]
+    assert "It has hardly been trained." in (given / "README.md").read_text()
+    with np.load(given / "preview.npz") as preview:
+        assert preview["clips"].shape == (6, 1, 64, 64, 3)
+        assert preview["labels"].tolist() == list(range(6))
+    with pytest.raises(FileExistsError, match="given"):
+        publish(tmp_path, data, given)

@@ -16,6 +16,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 from tools.ucf101_six.chain import Chain, Sizes, run_chain
+from tools.ucf101_six.picture import draw_quality_against_steps
 from tools.ucf101_six.publish import publish_model
 from tools.ucf101_six.report import write_report
 
@@ -30,19 +31,19 @@ def run(data: Path, out: Path, chain: Chain | None = None, sizes: Sizes | None =
         sizes: how much is trained and measured.
     """
     run_chain(data, out, chain or Chain(), sizes or Sizes())
-    write_report(out)
+    report(out)
 
 
 def report(out: Path) -> None:
-    """Write the report of what a chain has measured so far, and print it.
+    """Write the report of what a chain has measured so far, with a picture, and print it.
 
     Args:
         out: its folder.
     """
-    write_report(out)
+    draw_quality_against_steps(write_report(out), out / "quality-against-steps.svg")
 
 
-def publish(out: Path, data: Path, to: Path, name: str = "any") -> None:
+def publish(out: Path, data: Path, to: Path, name: str = "any", limits: tuple[str, ...] = ()) -> None:
     """Make a folder to give away of a chain's generator: model, report, model card, a few real frames.
 
     Args:
@@ -50,8 +51,9 @@ def publish(out: Path, data: Path, to: Path, name: str = "any") -> None:
         data: the videos it was trained on.
         to: the folder to make, as a reader gives it to ``--model``.
         name: of the generator.
+        limits: sentences for the model card on what the model cannot do.
     """
-    publish_model(out, data, name, to)
+    publish_model(out, data, name, to, limits)
 
 
 if __name__ == "__main__":

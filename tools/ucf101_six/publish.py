@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,10 @@ from parvideo.evaluation.protocols import get_protocol
 from parvideo.pretrained.folder import load_orders
 from tools.ucf101_six.chain import PROTOCOL
 
-LIMITS = (
-    "It was trained for hours on two CPU cores: classes show in colours, layout and movement, not in bodies "
-    "or faces.",
-    "FVD over six classes of 64x64 pixels compares with no paper.",
-)
+NOT_COMPARABLE = "FVD over six classes of 64x64 pixels compares with no paper."
 
 
-def publish_model(out: Path, data: Path, name: str, to: Path) -> None:
+def publish_model(out: Path, data: Path, name: str, to: Path, limits: Sequence[str]) -> None:
     """Make a folder of what may be published of a chain's generator.
 
     The report is that of its main order and the chain's first seed; the card shows every order's. Of the
@@ -31,6 +28,7 @@ def publish_model(out: Path, data: Path, name: str, to: Path) -> None:
         data: the videos it was trained on.
         name: of the generator in the chain.
         to: the folder to make; its path as a reader gives it to ``--model``.
+        limits: what the model cannot do, sentences for its card.
 
     Raises:
         FileExistsError: if ``to`` exists.
@@ -46,8 +44,8 @@ def publish_model(out: Path, data: Path, name: str, to: Path) -> None:
         license="apache-2.0",
         reports=scored,
         config=out / f"{name}-run" / "config.yaml",
-        command=f"python -m tools.ucf101_six run --data {data.name} --out {out.name}",
-        limits=LIMITS,
+        command="python -m tools.ucf101_six run --data data/ucf101/UCF-101 --out runs/ucf101_six",
+        limits=(*limits, NOT_COMPARABLE),
     )
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=to.parent) as held:

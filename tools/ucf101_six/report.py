@@ -12,7 +12,6 @@ from scipy import stats
 from parvideo.evaluation.report import read_report
 from parvideo.files import read_json, write_json, write_text
 from parvideo.pretrained.folder import load_orders
-from tools.ucf101_six.picture import draw_quality_against_steps
 
 PAPER = {"1x1x1": 94.1, "1x2x2": 99.5, "1x4x4": 103.4}
 """FVD on UCF-101 in the PAR paper (arXiv 2412.15119): its own tokenizer, size and training."""
@@ -49,8 +48,11 @@ class Row:
     error: float | None
 
 
-def write_report(out: Path) -> None:
-    """Write ``results.json``, ``report.md`` and a picture of what has been scored, and print the report.
+def write_report(out: Path) -> dict[str, Any]:
+    """Write ``results.json`` and ``report.md`` of what has been scored, and print the latter.
+
+    Returns:
+        `collect`'s results.
 
     Raises:
         FileNotFoundError: if nothing has.
@@ -59,8 +61,8 @@ def write_report(out: Path) -> None:
     write_json(out / "results.json", results)
     text = render(results)
     write_text(out / "report.md", text)
-    draw_quality_against_steps(results, out / "quality-against-steps.svg")
     print(text)
+    return results
 
 
 def collect(out: Path) -> dict[str, Any]:
@@ -202,6 +204,11 @@ def _probe(report: dict[str, Any], side: str) -> float:
     return float(probe[side]["accuracy"]) if isinstance(probe, dict) else math.nan
 
 
+def spread(values: Sequence[float], error: float | None) -> float:
+    """The larger of the seeds' standard deviation and one value's own error; 0 where neither is known."""
+    return max(float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, error or 0.0)
+
+
 def _with_error(values: Sequence[float], error: float | None) -> str:
-    spread = max(float(np.std(values, ddof=1)) if len(values) > 1 else 0.0, error or 0.0)
-    return f"{np.mean(values):.0f}" + (f" ± {spread:.0f}" if spread else "")
+    around = spread(values, error)
+    return f"{np.mean(values):.0f}" + (f" ± {around:.0f}" if around else "")
